@@ -1,0 +1,66 @@
+#include <rewind/autograd/custom.hpp>
+#include <rewind/autograd/plan.hpp>
+#include <rewind/autograd/reference.hpp>
+#include <rewind/core/format.hpp>
+#include <rewind/core/kernels.hpp>
+
+namespace rw::detail {
+
+/// The closures of one call: an input of plans, found through the node that is bound when a plan runs.
+struct CustomCall {
+  std::string name;
+  std::function<Tensor(const Tensor&)> forward;
+  std::function<Variable(const Variable&, const Variable&)> backward;
+};
+
+namespace {
+
+Tensor checked(const CustomCall& call, const Tensor& x) {
+  Tensor y = call.forward(x);
+  if (!(y.shape() == x.shape()))
+    fail<ShapeError>("{}: forward gave {} for {} (a custom operation keeps the shape)", call.name, y.shape(), x.shape());
+  if (y.dtype() != x.dtype())
+    fail<DTypeError>("{}: forward gave {} for {} (a custom operation keeps the dtype)", call.name, y.dtype(), x.dtype());
+  return y;
+}
+
+class CustomOperator final : public Operator {
+ public:
+  constexpr CustomOperator() : Operator("custom") {}
+  Keep keep(const Node&) const override { return {.operands = true}; }
+  void gradient(Pullback& p) const override { p.add(0, p.node.custom->backward(p.g(), p.x(0))); }
+  void interpret(const Program& program, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
+                 const InterpretContext&) const override {
+    out[0] = to_array(checked(*i.custom, to_tensor(*in[0], program.types[i.first].dtype)));
+  }
+  void lower(Lowering& l, const Instruction& i) const override {
+    Slot x = l.dense(i.inputs[0]), y = l.dense_result(i.first);
+    // Attribute 1: the closure is an input of the plan, number attribute 0; in the body of a scan it belongs to the body.
+    auto own = i.attributes[1] ? nullptr : i.custom;
+    l.emit({x, y}, [x, y, own, number = i.attributes[0]](const Frame& f) {
+      Tensor in(x.type.shape, x.type.dtype);
+      copy(x.view(f), in.view());
+      copy(checked(own ? *own : *f.customs[number], in).view(), y.view(f));
+    });
+    l.finish(i.first, y);
+  }
+};
+
+constexpr CustomOperator custom_object;
+
+}  // namespace
+
+}  // namespace rw::detail
+
+namespace rw {
+
+Variable custom(const std::string& name, const Variable& x, std::function<Tensor(const Tensor&)> forward,
+                std::function<Variable(const Variable& g, const Variable& x)> backward) {
+  using namespace detail;
+  if (!forward || !backward) fail<ValueError>("{}: both forward and backward must be given", name);
+  Value* in = local(name.c_str(), x);
+  auto call = std::make_shared<CustomCall>(CustomCall{name, std::move(forward), std::move(backward)});
+  return std::move(record(custom_object, {}, {in}, {in->type}, {}, std::move(call))[0]);
+}
+
+}  // namespace rw

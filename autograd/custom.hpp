@@ -1,0 +1,15 @@
+// Operations with a forward function on tensors and a gradient rule of the user's own.
+#pragma once
+
+#include <functional>
+#include <rewind/autograd/variable.hpp>
+#include <string>
+
+namespace rw {
+
+/// y = forward(x.value()) of the same shape and dtype as x, with gradient rule backward(g, x) -> Variable of x's shape, a formula.
+/// forward runs when y is needed and must not use the tape. Throws ShapeError, DTypeError when it runs if forward's result does not fit.
+Variable custom(const std::string& name, const Variable& x, std::function<Tensor(const Tensor&)> forward,
+                std::function<Variable(const Variable& g, const Variable& x)> backward);
+
+}  // namespace rw

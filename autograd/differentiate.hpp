@@ -1,0 +1,20 @@
+// The reverse sweep over the recorded graph. Internal to autograd.
+#pragma once
+
+#include <rewind/autograd/operator.hpp>
+
+namespace rw::detail {
+
+struct Seed {
+  Value* value;
+  Variable gradient;
+};
+
+/// Gradients of the sum over seeds of <seed.gradient, seed.value> by each target, recorded in the current trace; empty where there is no
+/// dependence. `walked` receives the nodes that lie between. Throws TapeError where a released history is reached.
+std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const> targets, std::vector<Node*>* walked = nullptr);
+
+/// The leaves of parameters that are not frozen, behind a value.
+std::vector<Value*> trainable_leaves(Value* value);
+
+}  // namespace rw::detail

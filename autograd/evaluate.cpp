@@ -1,0 +1,336 @@
+#include <rewind/autograd/evaluate.hpp>
+
+#include <algorithm>
+#include <rewind/autograd/plan.hpp>
+#include <rewind/autograd/scan_operator.hpp>
+#include <rewind/autograd/tape_state.hpp>
+#include <rewind/core/format.hpp>
+#include <rewind/core/matmul.hpp>
+
+namespace rw::detail {
+
+namespace {
+
+/// The nodes behind some values, in the order of recording. `through` also enters evaluated values.
+struct Collected {
+  std::vector<Node*> nodes;
+  std::uint64_t mark;
+};
+
+Collected collect(Tape& tape, std::vector<Value*> work, bool through) {
+  Collected found;
+  found.mark = tape.next_mark++;
+  while (!work.empty()) {
+    Value* v = work.back();
+    work.pop_back();
+    if (!v->node || (v->evaluated() && !through) || v->node->mark == found.mark) continue;
+    v->node->mark = found.mark;
+    found.nodes.push_back(v->node);
+    for (Value* input : v->node->inputs) work.push_back(input);
+  }
+  std::sort(found.nodes.begin(), found.nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  return found;
+}
+
+/// Numbers values as a program would: inputs when they are first read, results when they are made. Writes the structure to `key`.
+struct Numbering {
+  Key& key;
+  std::uint64_t mark;
+  std::vector<Value*> inputs;
+  int next = 0;
+
+  void restart(std::uint64_t new_mark) {
+    key.clear();
+    mark = new_mark;
+    inputs.clear();
+    next = 0;
+  }
+
+  int number(Value* v) {
+    if (v->mark == mark) return v->slot;
+    v->mark = mark;
+    v->slot = next++;
+    inputs.push_back(v);
+    key.push_back(~std::uint64_t{0});
+    append_key(key, v->type);
+    return v->slot;
+  }
+
+  void node(Node* n, bool through) {
+    for (Value* v : n->inputs) number(v);
+    key.push_back(reinterpret_cast<std::uintptr_t>(n->op));
+    for (auto a : n->attributes) key.push_back(static_cast<std::uint64_t>(a));
+    key.push_back(n->body ? n->body->serial : 0);
+    for (Value* v : n->inputs) key.push_back(static_cast<std::uint64_t>(v->slot));
+    for (std::size_t k = 0; k < n->types.size(); ++k) {
+      append_key(key, n->types[k]);
+      Value* v = n->outputs[k];
+      int slot = next++;
+      if (!v || (v->evaluated() && !through && v->mark == mark)) continue;  // nobody reads it, or it entered as an input
+      if (v->evaluated() && !through) continue;
+      v->mark = mark;
+      v->slot = slot;
+    }
+  }
+};
+
+/// Which pending results shall outlive the run: what is held or asked for, and what gradients will read.
+void choose_outputs(const Collected& found, std::span<Value* const> roots, bool keep, std::uint64_t mark, std::vector<Value*>& outputs) {
+  for (Node* n : found.nodes) {
+    bool history = keep && n->history && n->op->differentiable();
+    Keep k = history ? n->op->keep(*n) : Keep{};
+    if (k.operands)
+      for (Value* v : n->inputs)
+        if (!v->evaluated() && v->node && v->mark == mark) v->captured_by = mark;
+    for (Value* v : n->outputs)
+      if (v && !v->evaluated() && (k.results || v->handles.load(std::memory_order_relaxed) > 0)) v->captured_by = mark;
+  }
+  for (Value* v : roots) v->captured_by = mark;
+  for (Node* n : found.nodes)
+    for (Value* v : n->outputs)
+      if (v && !v->evaluated() && v->captured_by == mark) outputs.push_back(v);
+}
+
+Program build(const Collected& found, const Numbering& numbering, const std::vector<Value*>& outputs) {
+  Program p;
+  p.types.resize(static_cast<std::size_t>(numbering.next));
+  for (Value* v : numbering.inputs) {
+    p.inputs.push_back(v->slot);
+    p.types[v->slot] = v->type;
+  }
+  // Results were numbered in the order of nodes, between inputs at their first use: the same walk gives the same numbers.
+  int next = 0;
+  std::size_t input = 0;
+  for (Node* n : found.nodes) {
+    Instruction i;
+    i.op = n->op;
+    i.attributes = n->attributes;
+    i.body = n->body;
+    i.custom = n->custom;
+    i.history = n->history;
+    for (Value* v : n->inputs) i.inputs.push_back(v->slot);
+    while (input < numbering.inputs.size() && numbering.inputs[input]->slot == next) ++input, ++next;
+    i.first = next;
+    i.count = static_cast<int>(n->types.size());
+    for (const auto& t : n->types) p.types[next++] = t;
+    p.code.push_back(std::move(i));
+  }
+  for (Value* v : outputs) p.outputs.push_back(v->slot);
+  return p;
+}
+
+std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Numbering& numbering, const std::vector<Value*>& outputs) {
+  auto there = tape.plans.find(tape.key);
+  if (there != tape.plans.end()) {
+    ++tape.statistics.hits;
+    tape.plan_use.splice(tape.plan_use.begin(), tape.plan_use, there->second.use);
+    return there->second.plan;
+  }
+  Program program = build(found, numbering, outputs);
+  for (auto& i : program.code)
+    if (i.attributes[1] == 1 && i.custom) i.custom.reset();  // bound at each run
+  auto plan = make_plan(std::move(program));
+  ++tape.statistics.plans;
+  while (!tape.plan_use.empty() && tape.plans.size() >= tape.plan_limit) {
+    tape.plans.erase(*tape.plan_use.back());
+    tape.plan_use.pop_back();
+  }
+  auto place = tape.plans.emplace(tape.key, Tape::CachedPlan{plan, {}}).first;
+  tape.plan_use.push_front(&place->first);
+  place->second.use = tape.plan_use.begin();
+  tape.statistics.cached = tape.plans.size();
+  tape.statistics.arena_bytes = std::max(tape.statistics.arena_bytes, plan->arena_bytes);
+  return plan;
+}
+
+struct Running {
+  Tape& tape;
+  explicit Running(Tape& t) : tape(t) { tape.running = true; }
+  ~Running() { tape.running = false; }
+};
+
+/// Runs a plan; gives each output's storage and byte offset.
+std::vector<std::pair<StorageRef, Index>> run(const Plan& plan, const std::vector<Value*>& inputs, const std::vector<CustomCall*>& customs) {
+  std::vector<Binding> bound(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    Value* v = inputs[i];
+    if (v->number_set) {
+      bound[i].data = reinterpret_cast<std::byte*>(&v->number);
+    } else {
+      bound[i] = {v->storage->data() + v->offset, v->storage.get()};
+    }
+  }
+  std::vector<std::pair<StorageRef, Index>> results(plan.outputs.size());
+  std::vector<std::byte*> outputs(plan.outputs.size());
+  for (std::size_t o = 0; o < outputs.size(); ++o) {
+    const Buffer& b = plan.buffers[plan.outputs[o].buffer];
+    if (b.kind != Buffer::Kind::output || b.index != static_cast<int>(o)) continue;
+    results[o].first = StorageRef::allocate(b.bytes);
+    outputs[o] = results[o].first->data();
+  }
+  auto arena = StorageRef::allocate(std::max<Index>(plan.arena_bytes, 64));
+  std::vector<std::byte*> base(plan.buffers.size());
+  plan.bind(bound, outputs, arena->data(), base.data());
+  std::vector<const PackedMatrix*> packs(plan.packs.size());
+  std::vector<std::unique_ptr<PackedMatrix>> own;
+  plan.pack(bound, packs.data(), own);
+  Frame frame;
+  frame.base = base.data();
+  frame.inputs = bound.data();
+  frame.packs = packs.data();
+  frame.customs = customs.data();
+  plan.run(frame);
+  for (std::size_t o = 0; o < results.size(); ++o) {
+    const Slot& s = plan.outputs[o];
+    const Buffer& b = plan.buffers[s.buffer];
+    if (results[o].first) continue;
+    Index offset = s.offset * size_of(s.type.dtype);
+    if (b.kind == Buffer::Kind::input) {
+      Value* v = inputs[static_cast<std::size_t>(b.index)];
+      results[o] = {v->storage, v->offset + offset};
+    } else {
+      results[o] = {results[static_cast<std::size_t>(b.index)].first, offset};
+    }
+  }
+  return results;
+}
+
+/// The value is known: it leaves the list of what is pending, and lets its history go if there is none to keep.
+void settle(Tape& tape, Value* v, StorageRef storage, Index offset) {
+  v->storage = std::move(storage);
+  v->offset = offset;
+  if (v->listed) tape.unlist(v);
+}
+
+void forget(Value* v) {
+  Node* n = v->node;
+  if (!n || (n->history && n->op->differentiable())) return;
+  n->outputs[v->output] = nullptr;
+  v->node = nullptr;
+  if (n->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  auto inputs = std::move(n->inputs);
+  delete n;
+  for (Value* input : inputs) release(input);
+}
+
+}  // namespace
+
+void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) {
+  auto& tape = tape_of_thread();
+  tape.free_orphans();
+  std::vector<Value*> work;
+  for (Value* v : roots)
+    if (!v->evaluated()) work.push_back(v);
+  if (work.empty()) return;
+  if (!tape.traces.empty()) fail<TapeError>("{}: a value is needed inside the body of a scan, where there is none yet (return it as y)", op);
+  if (tape.running) fail<TapeError>("{}: a plan is running (custom functions must not use the tape)", op);
+  for (Value* v : work) {
+    if (v->trace != 0) fail<TapeError>("{}: the variable belongs to the body of a scan that has ended (return it as carry or y)", op);
+    if (v->tape != &tape) fail<TapeError>("{}: the variable is pending on another thread's tape (evaluate it there first: value())", op);
+    if (!v->node) fail<TapeError>("{}: the variable's history was released before it was evaluated", op);
+  }
+  std::vector<Value*> wanted = work;
+  for (Value* v = tape.held; v; v = v->next) work.push_back(v);
+  auto found = collect(tape, work, false);
+  if (keep)
+    for (Node* n : found.nodes)
+      if (n->op == &scan_operator && n->history) keep_for_gradient(*n);
+
+  tape.key.clear();
+  Numbering numbering{tape.key, found.mark, {}, 0};
+  std::vector<CustomCall*> customs;
+  for (Node* n : found.nodes) {
+    if (n->custom) {
+      n->attributes = {static_cast<std::int64_t>(customs.size()), 1};
+      customs.push_back(n->custom.get());
+    }
+    numbering.node(n, false);
+  }
+  std::vector<Value*> outputs;
+  choose_outputs(found, wanted, keep, found.mark, outputs);
+  std::vector<ValueRef> residuals;  // of scans: nobody holds them yet
+  for (Node* n : found.nodes)
+    if (keep && n->op == &scan_operator && n->history) {
+      for (std::size_t k = static_cast<std::size_t>(n->body->carries); k < n->types.size(); ++k)
+        if (!n->outputs[k] && is_floating(n->types[k].dtype)) {
+          residuals.push_back(result(n, static_cast<int>(k)));
+          residuals.back()->mark = found.mark;
+          residuals.back()->slot = -1;
+        }
+    }
+  if (!residuals.empty()) {  // number again, with the new values in place
+    found.mark = tape.next_mark++;
+    numbering.restart(found.mark);
+    for (Node* n : found.nodes) numbering.node(n, false);
+    outputs.clear();
+    choose_outputs(found, wanted, keep, found.mark, outputs);
+    for (const auto& r : residuals)
+      if (r->captured_by != found.mark && !r->evaluated()) outputs.push_back(r.get());
+  }
+  for (Value* v : outputs) tape.key.push_back(static_cast<std::uint64_t>(v->slot));
+
+  auto plan = find_plan(tape, found, numbering, outputs);
+  std::vector<std::pair<StorageRef, Index>> results;
+  {
+    Running running(tape);
+    results = run(*plan, numbering.inputs, customs);
+    ++tape.statistics.runs;
+  }
+  std::vector<ValueRef> alive;
+  for (Value* v : outputs) alive.emplace_back(v);
+  for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
+  for (const auto& r : residuals) r->node->kept.emplace_back(r->output, r->storage);
+  for (Value* v : outputs) forget(v);
+}
+
+void evaluate(const char* op, Value* value) { evaluate_pending(op, std::span<Value* const>(&value, 1), true); }
+
+Pending pending_program(std::span<Value* const> roots, bool through) {
+  auto& tape = tape_of_thread();
+  Pending result;
+  auto found = collect(tape, std::vector<Value*>(roots.begin(), roots.end()), through);
+  Key key;
+  Numbering numbering{key, found.mark, {}, 0};
+  for (Node* n : found.nodes) numbering.node(n, through);
+  for (Value* v : roots) numbering.number(v);
+  result.outputs.assign(roots.begin(), roots.end());
+  result.program = build(found, numbering, result.outputs);
+  result.inputs = numbering.inputs;
+  return result;
+}
+
+}  // namespace rw::detail
+
+namespace rw {
+
+void evaluate(std::span<const Variable> variables) {
+  std::vector<detail::Value*> roots;
+  for (const auto& v : variables)
+    if (!v.empty()) roots.push_back(v.handle());
+  detail::evaluate_pending("evaluate", roots, true);
+}
+
+std::string dump(std::span<const Variable> variables) {
+  std::vector<detail::Value*> roots;
+  for (const auto& v : variables) roots.push_back(detail::local("dump", v));
+  return to_string(detail::pending_program(roots, true).program);
+}
+
+namespace tape {
+TapeStatistics statistics() {
+  auto& t = detail::tape_of_thread();
+  t.statistics.cached = t.plans.size();
+  return t.statistics;
+}
+void clear_plans() {
+  auto& t = detail::tape_of_thread();
+  t.plans.clear();
+  t.plan_use.clear();
+}
+void set_plan_limit(int plans) {
+  if (plans < 1) fail<ValueError>("set_plan_limit: at least one plan must be kept: got {}", plans);
+  detail::tape_of_thread().plan_limit = static_cast<std::size_t>(plans);
+}
+}  // namespace tape
+
+}  // namespace rw

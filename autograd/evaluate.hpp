@@ -1,0 +1,22 @@
+// Evaluation on demand: from pending values to a program, its plan, and back. Internal to autograd.
+#pragma once
+
+#include <rewind/autograd/program.hpp>
+#include <span>
+
+namespace rw::detail {
+
+/// Computes what is pending of some values, and every other pending value that somebody holds. `keep` stores what the first gradient of
+/// what is computed will read. Throws TapeError inside the body of a scan.
+void evaluate_pending(const char* op, std::span<Value* const> values, bool keep);
+void evaluate(const char* op, Value* value);
+
+/// The graph behind some values as a program, its leaves as inputs; evaluated values are inputs too unless `through`.
+struct Pending {
+  Program program;
+  std::vector<Value*> inputs;   ///< what each input is bound to
+  std::vector<Value*> outputs;  ///< what each output belongs to
+};
+Pending pending_program(std::span<Value* const> roots, bool through);
+
+}  // namespace rw::detail

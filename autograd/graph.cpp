@@ -1,0 +1,267 @@
+#include <algorithm>
+#include <rewind/autograd/operator.hpp>
+#include <rewind/autograd/place.hpp>
+#include <rewind/autograd/tape_state.hpp>
+#include <rewind/core/format.hpp>
+
+namespace rw::detail {
+
+// ---- tapes -----------------------------------------------------------------------------------------------------------------------
+
+namespace {
+struct Registry {
+  std::mutex guard;
+  std::vector<std::unique_ptr<Tape>> all;
+  std::vector<Tape*> idle;  // of threads that ended
+};
+Registry& registry() {
+  static Registry* r = new Registry;
+  return *r;
+}
+
+struct Holder {
+  Tape* tape;
+  Holder() {
+    auto& r = registry();
+    std::lock_guard lock(r.guard);
+    if (r.idle.empty()) {
+      tape = r.all.emplace_back(std::make_unique<Tape>()).get();
+    } else {
+      tape = r.idle.back();
+      r.idle.pop_back();
+    }
+  }
+  ~Holder() {
+    tape->free_orphans();
+    tape->plans.clear();
+    tape->plan_use.clear();
+    tape->recent_bodies.clear();
+    tape->bodies.clear();
+    std::lock_guard lock(registry().guard);
+    registry().idle.push_back(tape);
+  }
+};
+}  // namespace
+
+Tape& tape_of_thread() {
+  thread_local Holder holder;
+  return *holder.tape;
+}
+
+void Tape::list(Value* value) {
+  value->listed = true;
+  value->previous = nullptr;
+  value->next = held;
+  if (held) held->previous = value;
+  held = value;
+}
+
+void Tape::unlist(Value* value) {
+  value->listed = false;
+  if (value->previous) value->previous->next = value->next;
+  if (value->next) value->next->previous = value->previous;
+  if (held == value) held = value->next;
+  value->previous = value->next = nullptr;
+}
+
+void Tape::free_orphans() {
+  if (!any_orphans.exchange(false)) return;
+  std::vector<Value*> list;
+  {
+    std::lock_guard lock(orphans_guard);
+    list.swap(orphans);
+  }
+  for (Value* v : list) drop(v);
+}
+
+// ---- counting --------------------------------------------------------------------------------------------------------------------
+
+namespace {
+bool let_go(Value* value) noexcept { return value->references.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+
+void destroy(Value* first) noexcept {
+  thread_local std::vector<Value*> work;
+  thread_local bool busy = false;
+  work.push_back(first);
+  if (busy) return;
+  busy = true;
+  while (!work.empty()) {
+    Value* value = work.back();
+    work.pop_back();
+    Node* node = value->node;
+    if (node) node->outputs[value->output] = nullptr;
+    delete value;
+    if (!node || node->references.fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
+    for (Value* input : node->inputs)
+      if (let_go(input)) work.push_back(input);
+    delete node;
+  }
+  busy = false;
+}
+
+bool pending_here(const Value* value) { return value->trace == 0 && !value->evaluated() && value->node; }
+}  // namespace
+
+void release(Value* value) noexcept {
+  if (let_go(value)) destroy(value);
+}
+
+ValueRef::~ValueRef() {
+  if (value_) release(value_);
+}
+
+void hold(Value* value) noexcept {
+  value->references.fetch_add(1, std::memory_order_relaxed);
+  if (value->handles.fetch_add(1, std::memory_order_relaxed) == 0 && !value->listed && pending_here(value) &&
+      value->tape == &tape_of_thread())
+    value->tape->list(value);
+}
+
+void drop(Value* value) noexcept {
+  if (value->listed && value->tape != &tape_of_thread()) {  // the list is another thread's: it will drop the handle
+    std::lock_guard lock(value->tape->orphans_guard);
+    value->tape->orphans.push_back(value);
+    value->tape->any_orphans = true;
+    return;
+  }
+  if (value->handles.fetch_sub(1, std::memory_order_acq_rel) == 1 && value->listed) value->tape->unlist(value);
+  release(value);
+}
+
+Tensor Value::tensor() const {
+  if (number_set) return Tensor::full(Shape{}, number, type.dtype);
+  return Tensor(storage, type.shape, contiguous_strides(type.shape), offset / size_of(type.dtype), type.dtype);
+}
+
+Variable handle(Value* value) {
+  hold(value);
+  return Variable::adopt(value);
+}
+
+ValueRef result(Node* node, int i) {
+  if (Value* there = node->outputs[i]) return ValueRef(there);
+  auto* value = new Value;
+  value->type = node->types[i];
+  value->node = node;
+  value->output = i;
+  value->trace = node->trace;
+  value->tape = &tape_of_thread();
+  value->id = node->id;
+  node->references.fetch_add(1, std::memory_order_relaxed);
+  node->outputs[i] = value;
+  for (const auto& [output, storage] : node->kept)
+    if (output == i) value->storage = storage;
+  ValueRef reference(value);
+  value->references.fetch_sub(1, std::memory_order_relaxed);
+  return reference;
+}
+
+// ---- recording -------------------------------------------------------------------------------------------------------------------
+
+namespace {
+Value* capture(Trace& trace, Value* outer, Tape& tape) {
+  if (outer->captured_by == trace.serial) return outer->captured;
+  auto* inner = new Value;
+  inner->type = outer->type;
+  inner->trainable = outer->trainable;
+  inner->trace = trace.serial;
+  inner->tape = &tape;
+  inner->id = tape.next_id++;
+  trace.captures.emplace_back(inner);
+  inner->references.fetch_sub(1, std::memory_order_relaxed);
+  trace.captured.emplace_back(outer);
+  outer->captured_by = trace.serial;
+  outer->captured = inner;
+  return inner;
+}
+}  // namespace
+
+Value* local(const char* op, const Variable& variable) {
+  Value* value = variable.handle();
+  if (!value) fail<TapeError>("{}: an operand is an empty Variable (give it a value first)", op);
+  auto& tape = tape_of_thread();
+  if (value->trace == tape.serial() && value->tape == &tape) return value;
+  std::size_t level = 0;  // traces[level] is the first that must capture
+  if (value->trace != 0) {
+    while (level < tape.traces.size() && tape.traces[level]->serial != value->trace) ++level;
+    if (level++ == tape.traces.size())
+      fail<TapeError>("{}: an operand belongs to the body of a scan that has ended (return it from the body as carry or y)", op);
+  } else if (value->tape != &tape && !value->evaluated()) {
+    fail<TapeError>("{}: an operand is pending on another thread's tape (evaluate it there first: value())", op);
+  }
+  for (; level < tape.traces.size(); ++level) value = capture(*tape.traces[level], value, tape);
+  return value;
+}
+
+std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
+                             std::shared_ptr<const Body> body, std::shared_ptr<CustomCall> custom) {
+  auto& tape = tape_of_thread();
+  auto* node = new Node;
+  node->op = &op;
+  node->attributes = attributes;
+  node->history = !tape.no_grad;
+  node->id = tape.next_id++;
+  node->trace = tape.serial();
+  node->body = std::move(body);
+  node->custom = std::move(custom);
+  bool trainable = false;
+  for (Value* input : inputs) {
+    input->references.fetch_add(1, std::memory_order_relaxed);
+    trainable |= input->trainable;
+  }
+  node->inputs = std::move(inputs);
+  node->types = std::move(types);
+  node->outputs.resize(node->types.size());
+  node->references = static_cast<int>(node->types.size());
+  std::vector<Variable> handles;
+  handles.reserve(node->types.size());
+  for (std::size_t i = 0; i < node->types.size(); ++i) {
+    auto* value = new Value;
+    value->type = node->types[i];
+    value->trainable = trainable && node->history && is_floating(value->type.dtype);
+    value->trace = node->trace;
+    value->id = node->id;
+    value->tape = &tape;
+    value->node = node;
+    value->output = static_cast<int>(i);
+    value->handles = 1;
+    node->outputs[i] = value;
+    if (value->trace == 0) tape.list(value);
+    handles.push_back(Variable::adopt(value));
+  }
+  ++tape.statistics.records;
+  return handles;
+}
+
+Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type) {
+  return std::move(record(op, attributes, std::vector<Value*>(inputs), std::vector<Type>{type})[0]);
+}
+
+Value* record_number(double number) {
+  auto& tape = tape_of_thread();
+  if (tape.in_rule) {
+    Variable v = constant(number);
+    Value* value = v.handle();
+    hold(value);
+    return value;
+  }
+  auto* value = new Value;
+  value->type = {DType::f64, Shape{}, true};
+  value->number = number;
+  value->number_set = true;
+  value->tape = &tape;
+  value->handles = 1;
+  value->id = tape.next_id++;
+  return value;
+}
+
+RuleScope::RuleScope() : before_(std::exchange(tape_of_thread().in_rule, true)) {}
+RuleScope::~RuleScope() { tape_of_thread().in_rule = before_; }
+
+void attach(const Variable& leaf, Place* place) {
+  Value* value = leaf.handle();
+  value->place = place;
+  value->trainable = place != nullptr;
+}
+
+}  // namespace rw::detail

@@ -1,0 +1,132 @@
+// The recorded graph: values and the operations that make them. Internal to autograd.
+//
+// Value <- Node <- Values: a value holds its producer, a node holds its inputs. Nothing here recurses: a million steps are freed by a
+// worklist. Values of the outermost trace live until nobody holds them; those of a scan's body until its trace ends.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <rewind/autograd/variable.hpp>
+#include <rewind/core/random.hpp>
+#include <vector>
+
+namespace rw::detail {
+
+class Operator;
+struct Body;
+struct CustomCall;
+struct Node;
+struct Place;
+struct Tape;
+
+/// Structural numbers of an operation: axes, extents, flags. Part of a plan's key. Each operator names its own.
+using Attributes = std::array<std::int64_t, 4>;
+
+struct Type {
+  DType dtype = DType::f32;
+  Shape shape;
+  bool weak = false;  ///< a number: rank 0, kept in f64, takes the dtype of what it meets
+  bool operator==(const Type&) const = default;
+};
+
+struct Value {
+  std::atomic<int> references{1};  ///< handles and nodes that read it
+  std::atomic<int> handles{0};     ///< Variables
+  Type type;
+  bool released = false;    ///< its history was walked by backward and is gone
+  bool trainable = false;   ///< depends on a parameter
+  bool listed = false;      ///< stands in the tape's list of held pending values
+  bool number_set = false;  ///< a leaf number: its value is `number`
+  std::uint64_t trace = 0;  ///< serial of the trace that recorded it; 0 for leaves, which belong everywhere
+  std::uint64_t id = 0;     ///< order of recording on the thread
+  Tape* tape = nullptr;
+  Node* node = nullptr;  ///< counted; null for leaves and for what lost its history
+  int output = 0;        ///< which result of node
+  StorageRef storage;    ///< the value, if evaluated: dense at byte offset
+  Index offset = 0;
+  double number = 0;
+  Place* place = nullptr;  ///< the parameter whose leaf this is
+  Value *previous = nullptr, *next = nullptr;
+
+  // Scratch of walks, valid while `mark` is the walk's serial.
+  std::uint64_t mark = 0;
+  int slot = -1;
+  std::uint64_t captured_by = 0;  ///< trace that captured it last, and as what
+  Value* captured = nullptr;
+
+  bool evaluated() const { return static_cast<bool>(storage) || number_set; }
+  bool leaf() const { return node == nullptr && trace == 0; }
+  Tensor tensor() const;  ///< of an evaluated value
+};
+
+struct Node {
+  std::atomic<int> references{0};  ///< living outputs
+  const Operator* op = nullptr;
+  Attributes attributes{};
+  bool history = true;  ///< false if recorded under NoGrad: gradients stop here
+  bool released = false;
+  std::uint64_t id = 0, mark = 0;
+  std::uint64_t trace = 0;
+  std::vector<Value*> inputs;   ///< counted
+  std::vector<Value*> outputs;  ///< not counted; null if nobody holds it
+  std::vector<Type> types;      ///< of the outputs
+  std::shared_ptr<const Body> body;
+  std::shared_ptr<CustomCall> custom;
+  std::vector<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
+};
+
+/// A counted reference to a Value that is not a user's handle.
+class ValueRef {
+ public:
+  ValueRef() = default;
+  explicit ValueRef(Value* value) : value_(value) {
+    if (value_) value_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  ValueRef(const ValueRef& other) : ValueRef(other.value_) {}
+  ValueRef(ValueRef&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}
+  ValueRef& operator=(ValueRef other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+  }
+  ~ValueRef();
+  Value* get() const { return value_; }
+  Value* operator->() const { return value_; }
+  explicit operator bool() const { return value_ != nullptr; }
+
+ private:
+  Value* value_ = nullptr;
+};
+
+/// Drops one reference; frees what nobody needs any more, without recursion.
+void release(Value* value) noexcept;
+
+/// A new handle to a value.
+Variable handle(Value* value);
+
+/// The value behind a handle, as the current trace sees it: a value from outside a scan becomes a capture of its body. Throws TapeError,
+/// naming `op`, for an empty Variable, one that escaped the body of a scan, or another thread's pending one.
+Value* local(const char* op, const Variable& variable);
+
+/// Result i of a node, made again if nobody held it. The caller gets a counted reference.
+ValueRef result(Node* node, int i);
+
+/// Appends an operation to the current trace. Inputs must be local. One handle a result.
+std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
+                             std::shared_ptr<const Body> body = {}, std::shared_ptr<CustomCall> custom = {});
+Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type);
+
+/// A number as gradient rules and passes write it: structure, part of the plan's key, may be folded.
+Variable constant(double number);
+
+/// While one lives, numbers that meet Variables on this thread are constants: rules of gradients run under it.
+class RuleScope {
+ public:
+  RuleScope();
+  ~RuleScope();
+
+ private:
+  bool before_;
+};
+
+}  // namespace rw::detail

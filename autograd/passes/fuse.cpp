@@ -1,0 +1,239 @@
+// Fusion: elementwise work, row reductions, random numbers and positions are grouped into regions, which the tile machine runs without
+// writing what lies between.
+//
+// Every instruction has a level: 0 without operands, else one more than the highest operand outside its own region. A region takes an
+// instruction whose other operands lie on lower levels, and joins with a region of the same level. So no path leaves a region and comes
+// back, and the order of levels is an order to run in.
+#include <algorithm>
+#include <rewind/autograd/elementwise.hpp>
+#include <rewind/autograd/passes/passes.hpp>
+#include <rewind/core/kernels.hpp>
+
+namespace rw::detail {
+
+namespace {
+
+constexpr int largest_region = 96;  // instructions: registers of the tile machine stay in L1
+
+/// The iteration space an instruction asks for: leading axes, and columns (0: one element a row, any number of columns will do).
+struct Space {
+  Shape lead;
+  Index columns = 0;
+  int dtype = -1;  ///< what it computes in; -1: any (truth values)
+  bool alone = false;
+};
+
+bool fits(const Space& a, const Space& b) {
+  return a.lead == b.lead && (a.columns == b.columns || !a.columns || !b.columns) && (a.dtype == b.dtype || a.dtype < 0 || b.dtype < 0) &&
+         !a.alone && !b.alone;
+}
+
+bool is_row_reduction(const Program& program, const Instruction& i) {
+  if (i.op != &reduce_operator || i.attributes[0] > static_cast<int>(Reduction::min) || !i.attributes[2]) return false;
+  const Type& x = program.types[i.inputs[0]];
+  return is_floating(x.dtype) && !x.weak && x.shape.rank() > 0 && i.attributes[1] == Index(1) << (x.shape.rank() - 1) && x.shape.back() > 0;
+}
+
+bool space_of(const Program& program, const Instruction& i, Space& space) {
+  const Type& out = program.types[i.first];
+  Shape shape = out.shape;
+  int code = elementwise_code(*i.op);
+  if (code >= 0) {
+    std::vector<const Type*> types;
+    for (int v : i.inputs) types.push_back(&program.types[v]);
+    DType dtype = operand_dtype(static_cast<op::Code>(code), types);
+    space.dtype = is_floating(dtype) ? static_cast<int>(dtype) : dtype == DType::boolean ? -1 : static_cast<int>(DType::f64);
+    space.alone = out.dtype == DType::i32 || out.dtype == DType::i64;  // whole numbers must be cut before anybody reads them
+    if (code == op::code<op::Where> && is_floating(out.dtype)) space.dtype = static_cast<int>(out.dtype);
+  } else if (is_row_reduction(program, i)) {
+    shape = program.types[i.inputs[0]].shape;
+    space.dtype = static_cast<int>(out.dtype);
+  } else if (i.op == &random_operator || i.op == &positions_operator) {
+    space.dtype = static_cast<int>(out.dtype);
+  } else {
+    return false;
+  }
+  bool reduction = i.op == &reduce_operator;
+  if (shape.rank() == 0) {
+    space.columns = 0;
+    return true;
+  }
+  space.columns = shape.back() == 1 && !reduction ? 0 : shape.back();
+  shape.erase(shape.rank() - 1);
+  space.lead = shape;
+  return true;
+}
+
+struct Region {
+  Space space;
+  int level = 0, size = 0;
+  int into = -1;  ///< joined with this one
+};
+
+/// sum over all of [.., C] -> row sums, then the sum of these; so the elementwise work before it need not be written.
+void split_reductions(Program& program) {
+  std::vector<Instruction> code;
+  for (auto& i : program.code) {
+    const Type x = i.inputs.empty() ? Type{} : program.types[i.inputs[0]];
+    int rank = x.shape.rank();
+    bool sum = i.op == &reduce_operator && i.attributes[0] == static_cast<int>(Reduction::sum) && is_floating(x.dtype) && !x.weak && rank > 0;
+    Index last = sum ? Index(1) << (rank - 1) : 0;
+    if (sum && (i.attributes[1] & last) && (i.attributes[1] != last || !i.attributes[2]) && x.shape.back() > 1) {
+      Instruction rows = i;
+      rows.attributes = {i.attributes[0], last, 1};
+      Type narrow = x;
+      narrow.shape[rank - 1] = 1;
+      rows.first = program.add_value(narrow);
+      i.inputs[0] = rows.first;
+      code.push_back(std::move(rows));
+    }
+    code.push_back(std::move(i));
+  }
+  program.code = std::move(code);
+}
+
+/// Elementwise work reads through broadcast_to, for it broadcasts by itself, as long as one operand has the result's columns.
+void skip_broadcasts(Program& program) {
+  auto made = producers(program);
+  for (auto& i : program.code) {
+    if (elementwise_code(*i.op) < 0) continue;
+    const Shape& out = program.types[i.first].shape;
+    auto wide = [&](int v) { return out.rank() == 0 || out.back() == 1 || (program.types[v].shape.rank() > 0 && program.types[v].shape.back() == out.back()); };
+    for (std::size_t k = 0; k < i.inputs.size(); ++k) {
+      int v = i.inputs[k];
+      while (made[v] >= 0 && program.code[made[v]].op == &broadcast_operator && !program.types[program.code[made[v]].inputs[0]].weak)
+        v = program.code[made[v]].inputs[0];
+      bool other = wide(v);
+      for (std::size_t j = 0; j < i.inputs.size(); ++j) other |= j != k && wide(i.inputs[j]);
+      if (other) i.inputs[k] = v;
+    }
+  }
+}
+
+void emit_region(const Program& from, const std::vector<int>& members, const std::vector<char>& read_outside, Program& to, std::vector<int>& number) {
+  Program body;
+  std::vector<int> inside(from.types.size(), -1), inputs;
+  std::vector<Type> results;
+  std::vector<int> outer;
+  for (int m : members) {
+    Instruction c = from.code[m];
+    for (int& v : c.inputs) {
+      if (inside[v] < 0) {
+        inside[v] = body.add_input(from.types[v]);
+        inputs.push_back(number[v]);
+      }
+      v = inside[v];
+    }
+    inside[c.first] = body.add_value(from.types[c.first]);
+    int original = c.first;
+    c.first = inside[original];
+    body.code.push_back(std::move(c));
+    if (read_outside[original]) {
+      body.outputs.push_back(inside[original]);
+      results.push_back(from.types[original]);
+      outer.push_back(original);
+    }
+  }
+  int first = to.append(region_operator, {}, std::move(inputs), results, make_body(std::move(body), 0, 0));
+  for (std::size_t k = 0; k < outer.size(); ++k) number[outer[k]] = first + static_cast<int>(k);
+}
+
+}  // namespace
+
+void fuse(Program& program) {
+  split_reductions(program);
+  skip_broadcasts(program);
+  remove_dead_code(program);
+  auto made = producers(program);
+  std::vector<Region> regions;
+  std::vector<int> member(program.code.size(), -1), level(program.code.size());
+  auto find = [&](int r) {
+    while (regions[r].into >= 0) r = regions[r].into;
+    return r;
+  };
+  auto level_of = [&](int instruction) { return member[instruction] >= 0 ? regions[find(member[instruction])].level : level[instruction]; };
+
+  for (std::size_t n = 0; n < program.code.size(); ++n) {
+    const auto& c = program.code[n];
+    int lowest = 0;  // above every operand
+    for (int v : c.inputs)
+      if (made[v] >= 0) lowest = std::max(lowest, level_of(made[v]) + 1);
+    Space space;
+    if (!space_of(program, c, space)) {
+      level[n] = lowest;
+      continue;
+    }
+    int home = -1;
+    for (int v : c.inputs) {  // the regions of the highest operands may take it, if all others lie below
+      int p = made[v];
+      if (p < 0 || member[p] < 0 || level_of(p) != lowest - 1 || program.code[p].count != 1) continue;
+      int r = find(member[p]);
+      if (r == home) continue;
+      if (home < 0) {
+        if (fits(regions[r].space, space) && regions[r].size < largest_region) home = r;
+      } else if (fits(regions[r].space, regions[home].space) && fits(regions[r].space, space) &&
+                 regions[r].size + regions[home].size < largest_region) {
+        Region& a = regions[home];
+        Region& b = regions[r];
+        if (!a.space.columns) a.space.columns = b.space.columns;
+        if (a.space.dtype < 0) a.space.dtype = b.space.dtype;
+        a.size += b.size;
+        b.into = home;
+      }
+    }
+    bool joins = home >= 0;
+    for (int v : c.inputs)
+      if (joins && made[v] >= 0 && level_of(made[v]) == lowest - 1) joins = member[made[v]] >= 0 && find(member[made[v]]) == home;
+    if (!joins) {
+      home = static_cast<int>(regions.size());
+      regions.push_back({space, lowest, 0, -1});
+    }
+    Region& r = regions[home];
+    if (!r.space.columns) r.space.columns = space.columns;
+    if (r.space.dtype < 0) r.space.dtype = space.dtype;
+    ++r.size;
+    member[n] = home;
+    level[n] = r.level;
+  }
+
+  std::vector<std::vector<int>> groups(regions.size());
+  std::vector<int> order;
+  for (std::size_t n = 0; n < program.code.size(); ++n) {
+    if (member[n] >= 0) {
+      int r = find(member[n]);
+      member[n] = r;
+      level[n] = regions[r].level;
+      if (groups[r].empty()) order.push_back(static_cast<int>(n));
+      groups[r].push_back(static_cast<int>(n));
+    } else {
+      order.push_back(static_cast<int>(n));
+    }
+  }
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return level[a] < level[b]; });
+
+  std::vector<char> read_outside(program.types.size());
+  for (std::size_t n = 0; n < program.code.size(); ++n)
+    for (int v : program.code[n].inputs)
+      if (made[v] >= 0 && (member[n] < 0 || member[made[v]] != member[n])) read_outside[v] = 1;
+  for (int v : program.outputs) read_outside[v] = 1;
+
+  Program result;
+  std::vector<int> number(program.types.size(), -1);
+  for (int v : program.inputs) number[v] = result.add_input(program.types[v]);
+  for (int n : order) {
+    if (member[n] >= 0) {
+      emit_region(program, groups[member[n]], read_outside, result, number);
+      continue;
+    }
+    Instruction c = program.code[n];
+    for (int& v : c.inputs) v = number[v];
+    int first = static_cast<int>(result.types.size());
+    for (int k = 0; k < c.count; ++k) number[c.first + k] = result.add_value(program.types[c.first + k]);
+    c.first = first;
+    result.code.push_back(std::move(c));
+  }
+  for (int v : program.outputs) result.outputs.push_back(number[v]);
+  program = std::move(result);
+}
+
+}  // namespace rw::detail

@@ -1,0 +1,30 @@
+// Passes: program in, program out, a file each. Internal to autograd.
+#pragma once
+
+#include <rewind/autograd/program.hpp>
+
+namespace rw::detail {
+
+/// All passes in order: what make_plan does before lowering. Bodies of scans get theirs when their own plan is made.
+void run_passes(Program& program);
+
+/// Removes what no output needs; scans lose ys and captures that nobody reads.
+void remove_dead_code(Program& program);
+/// Instructions with equal operation, attributes and operands become one.
+void merge_common(Program& program);
+/// Slices of elementwise results become elementwise results of slices, so that gates split from one product fuse with what follows;
+/// transposes of product operands become flags.
+void push_slices(Program& program);
+/// Moves what depends only on x_t and constants out of loops: one product for all steps.
+void hoist(Program& program);
+/// Moves what is only accumulated or emitted out of loops, behind them.
+void sink(Program& program);
+/// Groups elementwise work into regions for the tile machine.
+void fuse(Program& program);
+
+/// Whether results of this operator can be written to any strided place (it computes, rather than views).
+bool is_computed(const Operator& op);
+/// A new program with the values renumbered in order of use; `keep` says which instructions stay.
+void compact(Program& program, const std::vector<char>& keep);
+
+}  // namespace rw::detail

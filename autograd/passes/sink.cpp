@@ -1,0 +1,286 @@
+// Sink: what a body only emits or accumulates leaves the loop behind it. The per-step factors become ys, and one large product over all
+// steps replaces many small ones: gradients of weights (accumulated a^T b), of biases (accumulated row sums) and of x (emitted products).
+#include <algorithm>
+#include <rewind/autograd/operator.hpp>
+#include <rewind/autograd/passes/lift.hpp>
+#include <rewind/autograd/passes/passes.hpp>
+#include <rewind/core/kernels.hpp>
+
+namespace rw::detail {
+
+namespace {
+
+/// An accumulating carry: next = carry + addend, and nobody else reads it.
+struct Accumulator {
+  int carry;
+  int add;     ///< the instruction
+  int addend;  ///< value of the body
+};
+
+class Sinker {
+ public:
+  Sinker(const Instruction& scan, Program& to, Instruction& result) : scan_(scan), body_(*scan.body), p_(body_.program), to_(to), result_(result) {}
+
+  /// False if nothing is to be moved. Otherwise appends the scan and what follows it, and tells where its results are.
+  bool run(const Program& from, std::vector<int>& number) {
+    made_ = producers(p_);
+    uses_ = count_uses(p_);
+    find_accumulators();
+    find_dead_ends();
+    choose();
+    if (std::find(move_.begin(), move_.end(), 1) == move_.end() && taken_.empty()) return false;
+    emit(from, number);
+    return true;
+  }
+
+ private:
+  void find_accumulators() {
+    for (int c = 0; c < body_.carries; ++c) {
+      int m = made_[p_.outputs[c]], in = p_.inputs[c];
+      if (m < 0 || p_.code[m].op != &elementwise_operator(op::code<op::Add>) || uses_[in] != 1 || uses_[p_.outputs[c]] != 1) continue;
+      const auto& add = p_.code[m].inputs;
+      if ((add[0] == in) == (add[1] == in)) continue;
+      int addend = add[0] == in ? add[1] : add[0];
+      if (p_.types[addend].shape == p_.types[in].shape && is_floating(p_.types[in].dtype)) accumulators_.push_back({c, m, addend});
+    }
+  }
+
+  /// Instructions whose results reach no carry but the accumulating ones.
+  void find_dead_ends() {
+    std::vector<char> feeds(p_.types.size());
+    for (int c = 0; c < body_.carries; ++c) feeds[p_.outputs[c]] = 1;
+    for (const auto& a : accumulators_) feeds[p_.outputs[a.carry]] = 0;
+    dead_end_.assign(p_.code.size(), 1);
+    for (std::size_t i = p_.code.size(); i-- > 0;) {
+      const auto& c = p_.code[i];
+      for (int k = 0; k < c.count; ++k)
+        if (feeds[c.first + k]) dead_end_[i] = 0;
+      if (!dead_end_[i])
+        for (int v : c.inputs) feeds[v] = 1;
+    }
+  }
+
+  bool constant(int v) const {  // a capture, or made of such
+    if (made_[v] < 0) {
+      auto at = std::find(p_.inputs.begin(), p_.inputs.end(), v) - p_.inputs.begin();
+      return at >= body_.carries + body_.xs;
+    }
+    const auto& c = p_.code[made_[v]];
+    return c.op != &random_operator && std::all_of(c.inputs.begin(), c.inputs.end(), [&](int x) { return constant(x); });
+  }
+
+  /// Whether an accumulator's addend is a sum over rows that one kernel can make of stacked factors.
+  bool is_product(int v) const {
+    if (made_[v] < 0) return false;
+    const auto& c = p_.code[made_[v]];
+    return c.op == &matmul_operator && c.attributes[0] && !c.attributes[1] && p_.types[c.inputs[0]].shape.rank() == 2 && uses_[v] == 1 &&
+           p_.types[c.inputs[0]].dtype == p_.types[v].dtype && p_.types[c.inputs[1]].dtype == p_.types[v].dtype;
+  }
+  /// A reshape of a row sum counts as the row sum.
+  int row_sum(int v) const {
+    while (made_[v] >= 0 && p_.code[made_[v]].op == &reshape_operator && uses_[v] == 1) v = p_.code[made_[v]].inputs[0];
+    if (made_[v] < 0 || uses_[v] != 1) return -1;
+    const auto& c = p_.code[made_[v]];
+    if (c.op != &reduce_operator || c.attributes[0] != static_cast<int>(Reduction::sum)) return -1;
+    int rank = p_.types[c.inputs[0]].shape.rank();
+    if (rank < 2 || p_.types[c.inputs[0]].dtype != p_.types[v].dtype) return -1;
+    return c.attributes[1] == (Index(1) << (rank - 1)) - 1 ? v : -1;  // all axes but the last
+  }
+
+  void choose() {
+    move_.assign(p_.code.size(), 0);
+    // Emitted products, and whatever reads them: all of it is a dead end, and must be liftable.
+    for (std::size_t i = 0; i < p_.code.size(); ++i) {
+      const auto& c = p_.code[i];
+      if (!dead_end_[i] || c.count != 1) continue;
+      bool product = c.op == &matmul_operator && !c.attributes[0] && constant(c.inputs[1]) && !constant(c.inputs[0]) &&
+                     p_.types[c.inputs[1]].shape.rank() == 2;
+      bool reads_moved = false;
+      for (int v : c.inputs) reads_moved |= made_[v] >= 0 && move_[made_[v]];
+      if (product || reads_moved) move_[i] = 1;
+    }
+    // If something that reads a moved value cannot be moved, nothing of the kind is.
+    Program trial = to_;
+    Lifter lifter(trial, p_, scan_.attributes[1]);
+    bind_all(lifter, trial);
+    for (std::size_t i = 0; i < p_.code.size(); ++i) {
+      if (!move_[i]) continue;
+      bool is_add = std::any_of(accumulators_.begin(), accumulators_.end(), [&](const auto& a) { return a.add == static_cast<int>(i); });
+      if (is_add) {
+        move_[i] = 0;
+        continue;
+      }
+      if (!lifter.lift(p_.code[i])) {
+        move_.assign(p_.code.size(), 0);
+        break;
+      }
+    }
+    constexpr Index small = 1 << 16;  // elements: an addend of no special form is stacked only if that takes little memory
+    for (const auto& a : accumulators_) {
+      bool from_moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
+      if (!dead_end_[made_[a.addend] >= 0 ? made_[a.addend] : a.add]) continue;
+      if (is_product(a.addend) || row_sum(a.addend) >= 0 || from_moved ||
+          p_.types[a.addend].shape.size() * scan_.attributes[1] <= small)
+        taken_.push_back(a);
+    }
+    for (const auto& a : accumulators_) {  // a moved value that an accumulator needs inside cannot leave
+      bool taken = std::any_of(taken_.begin(), taken_.end(), [&](const auto& t) { return t.carry == a.carry; });
+      if (!taken && made_[a.addend] >= 0 && move_[made_[a.addend]]) move_.assign(p_.code.size(), 0), taken_.clear();
+    }
+  }
+
+  /// For the trial: every value of the body, stacked.
+  void bind_all(Lifter& lifter, Program& trial) const {
+    for (std::size_t v = 0; v < p_.types.size(); ++v) {
+      if (made_[v] >= 0 && move_[made_[v]]) continue;
+      bool fixed = constant(static_cast<int>(v));
+      Type t = p_.types[v];
+      if (!fixed) t.shape.insert(0, scan_.attributes[1]);
+      lifter.bind(static_cast<int>(v), trial.add_value(t), !fixed);
+    }
+  }
+
+  void emit(const Program& from, std::vector<int>& number) {
+    Index steps = scan_.attributes[1];
+    std::vector<char> is_taken(body_.carries);
+    for (const auto& a : taken_) is_taken[a.carry] = 1;
+    // Factors that must be stacked: operands of what moves, from what stays.
+    std::vector<int> stacked;
+    auto need = [&](int v) {
+      if (made_[v] >= 0 && move_[made_[v]]) return;
+      if (!constant(v) && std::find(stacked.begin(), stacked.end(), v) == stacked.end()) stacked.push_back(v);
+    };
+    for (std::size_t i = 0; i < p_.code.size(); ++i)
+      if (move_[i])
+        for (int v : p_.code[i].inputs) need(v);
+    for (const auto& a : taken_) {
+      int sum = row_sum(a.addend);
+      if (made_[a.addend] >= 0 && move_[made_[a.addend]]) continue;
+      if (is_product(a.addend)) {
+        for (int v : p_.code[made_[a.addend]].inputs) need(v);
+      } else {
+        need(sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend);
+      }
+    }
+    for (int o = body_.carries; o < static_cast<int>(p_.outputs.size()); ++o) need(p_.outputs[o]);
+
+    // The loop without what moved.
+    Program loop;
+    loop.types = p_.types;
+    std::vector<int> outer_inputs;
+    int carries = 0;
+    for (std::size_t k = 0; k < p_.inputs.size(); ++k) {
+      if (static_cast<int>(k) < body_.carries && is_taken[k]) continue;
+      loop.inputs.push_back(p_.inputs[k]);
+      outer_inputs.push_back(result_.inputs[k]);
+      if (static_cast<int>(k) < body_.carries) ++carries;
+    }
+    for (int c = 0; c < body_.carries; ++c)
+      if (!is_taken[c]) loop.outputs.push_back(p_.outputs[c]);
+    std::vector<int> y_of(p_.types.size(), -1), is_x(p_.types.size(), -1);
+    for (int x = 0; x < body_.xs; ++x) is_x[p_.inputs[body_.carries + x]] = result_.inputs[body_.carries + x];
+    for (int v : stacked) {
+      if (is_x[v] >= 0) continue;  // it is stacked already
+      y_of[v] = static_cast<int>(loop.outputs.size());
+      loop.outputs.push_back(v);
+    }
+    for (std::size_t i = 0; i < p_.code.size(); ++i) {
+      bool adds = std::any_of(taken_.begin(), taken_.end(), [&](const auto& a) { return a.add == static_cast<int>(i); });
+      if (!move_[i] && !adds) loop.code.push_back(p_.code[i]);
+    }
+    Instruction scan = result_;
+    scan.inputs = outer_inputs;
+    scan.first = static_cast<int>(to_.types.size());
+    scan.count = static_cast<int>(loop.outputs.size());
+    for (std::size_t o = 0; o < loop.outputs.size(); ++o) {
+      Type t = p_.types[loop.outputs[o]];
+      if (static_cast<int>(o) >= carries) t.shape.insert(0, steps);
+      to_.add_value(t);
+    }
+    compact(loop, std::vector<char>(loop.code.size(), 1));
+    scan.body = make_body(std::move(loop), carries, body_.xs);
+    int first = scan.first;
+    to_.code.push_back(std::move(scan));
+
+    // Behind the loop.
+    Lifter lifter(to_, p_, steps);
+    for (std::size_t v = 0; v < p_.types.size(); ++v) {
+      if (is_x[v] >= 0) lifter.bind(static_cast<int>(v), is_x[v], true);
+      if (y_of[v] >= 0) lifter.bind(static_cast<int>(v), first + y_of[v], true);
+    }
+    for (std::size_t k = static_cast<std::size_t>(body_.carries + body_.xs); k < p_.inputs.size(); ++k) lifter.bind(p_.inputs[k], result_.inputs[k], false);
+    for (std::size_t i = 0; i < p_.code.size(); ++i)  // what is constant may have been made inside
+      if (!lifter.has(p_.code[i].first) && (move_[i] || constant(p_.code[i].first))) lifter.lift(p_.code[i]);
+    int at = first;
+    for (int c = 0; c < body_.carries; ++c)
+      if (!is_taken[c]) number[scan_.first + c] = at++;
+    for (const auto& a : taken_) number[scan_.first + a.carry] = accumulate(lifter, a, from);
+    for (int o = body_.carries; o < static_cast<int>(p_.outputs.size()); ++o) {
+      int v = p_.outputs[o], outer = lifter.outer(v);
+      if (!lifter.lifted(v)) outer = to_.append(broadcast_operator, {}, {outer}, from.types[scan_.first + o]);
+      number[scan_.first + o] = outer;
+    }
+  }
+
+  /// The last value of an accumulator: its first plus one long sum.
+  int accumulate(Lifter& lifter, const Accumulator& a, const Program&) {
+    Type type = p_.types[p_.inputs[a.carry]];
+    Attributes direction{scan_.attributes[0]};
+    auto stacked = [&](int v) {  // a factor that does not change from step to step is repeated
+      if (lifter.lifted(v)) return lifter.outer(v);
+      Type t = p_.types[v];
+      t.shape.insert(0, scan_.attributes[1]);
+      return to_.append(broadcast_operator, {}, {lifter.outer(v)}, t);
+    };
+    int total;
+    bool moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
+    int sum = moved ? -1 : row_sum(a.addend);
+    if (!moved && is_product(a.addend)) {
+      const auto& c = p_.code[made_[a.addend]];
+      total = to_.append(matmul_steps_operator, direction, {stacked(c.inputs[0]), stacked(c.inputs[1])}, type);
+    } else {
+      int v = sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend;
+      int whole = stacked(v);
+      Index columns = sum >= 0 ? p_.types[v].shape.back() : p_.types[v].shape.size();
+      Index rows = columns ? p_.types[v].shape.size() / columns : 0;
+      Type flat{type.dtype, Shape{scan_.attributes[1], rows, columns}}, column{type.dtype, Shape{columns}};
+      whole = to_.append(reshape_operator, {}, {whole}, flat);
+      total = to_.append(sum_steps_operator, direction, {whole}, column);
+      total = to_.append(reshape_operator, {}, {total}, type);
+    }
+    return to_.append(elementwise_operator(op::code<op::Add>), {}, {result_.inputs[a.carry], total}, type);
+  }
+
+  const Instruction& scan_;
+  const Body& body_;
+  const Program& p_;
+  Program& to_;
+  Instruction& result_;
+  std::vector<int> made_, uses_;
+  std::vector<Accumulator> accumulators_, taken_;
+  std::vector<char> dead_end_, move_;
+};
+
+}  // namespace
+
+void sink(Program& program) {
+  bool any = false;
+  for (const auto& c : program.code) any |= c.op == &scan_operator;
+  if (!any) return;
+  Program to;
+  std::vector<int> number(program.types.size(), -1);
+  for (int v : program.inputs) number[v] = to.add_input(program.types[v]);
+  for (const auto& c : program.code) {
+    Instruction i = c;
+    for (int& v : i.inputs) v = number[v];
+    if (c.op == &scan_operator && c.attributes[1] > 0 && Sinker(c, to, i).run(program, number)) continue;
+    i.first = static_cast<int>(to.types.size());
+    for (int k = 0; k < c.count; ++k) number[c.first + k] = to.add_value(program.types[c.first + k]);
+    to.code.push_back(std::move(i));
+  }
+  for (int v : program.outputs) to.outputs.push_back(number[v]);
+  program = std::move(to);
+  remove_dead_code(program);
+}
+
+}  // namespace rw::detail

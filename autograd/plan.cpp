@@ -1,0 +1,263 @@
+#include <algorithm>
+#include <bit>
+#include <rewind/autograd/passes/passes.hpp>
+#include <rewind/autograd/plan.hpp>
+#include <rewind/core/format.hpp>
+#include <rewind/core/kernels.hpp>
+#include <rewind/core/matmul.hpp>
+
+namespace rw::detail {
+
+std::byte* Slot::address(const Frame& frame) const {
+  Index at = offset;
+  for (const auto& d : dynamic) {
+    const std::byte* p = frame.base[d.buffer] + d.offset;
+    at += (d.number ? static_cast<Index>(*reinterpret_cast<const double*>(p)) : *reinterpret_cast<const Index*>(p)) * d.stride;
+  }
+  return frame.base[buffer] + at * size_of(type.dtype);
+}
+
+void Plan::bind(std::span<const Binding> inputs, std::span<std::byte* const> to, std::byte* arena, std::byte** base) const {
+  for (std::size_t b = 0; b < buffers.size(); ++b) {
+    const Buffer& buffer = buffers[b];
+    switch (buffer.kind) {
+      case Buffer::Kind::input: base[b] = inputs[static_cast<std::size_t>(buffer.index)].data; break;
+      case Buffer::Kind::output: base[b] = to[static_cast<std::size_t>(buffer.index)]; break;
+      case Buffer::Kind::arena: base[b] = arena + buffer.offset; break;
+      case Buffer::Kind::constant:
+        base[b] = reinterpret_cast<std::byte*>(const_cast<double*>(&constants[static_cast<std::size_t>(buffer.index)]));
+        break;
+    }
+  }
+}
+
+void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_operands, std::vector<std::unique_ptr<PackedMatrix>>& own) const {
+  for (std::size_t p = 0; p < packs.size(); ++p) {
+    const auto& r = packs[p];
+    const Binding& in = inputs[static_cast<std::size_t>(r.input)];
+    if (in.storage) {
+      packed_operands[p] = &packed(*in.storage, in.data - in.storage->data() + r.offset, r.dtype, r.k, r.n, r.row, r.column);
+    } else {
+      own.push_back(std::make_unique<PackedMatrix>(r.dtype, r.k, r.n, Matrix{in.data + r.offset, r.row, r.column}));
+      packed_operands[p] = own.back().get();
+    }
+  }
+}
+
+std::shared_ptr<Plan> make_plan(Program program, const PlanOptions& options) {
+  run_passes(program);
+  auto plan = std::make_shared<Plan>();
+  auto kept = std::make_shared<Program>(std::move(program));
+  plan->program = kept;
+  Lowering(*kept, *plan, options).run();
+  return plan;
+}
+
+Lowering::Lowering(const Program& p, Plan& plan, const PlanOptions& options)
+    : program(p), plan_(plan), options_(options), slots_(p.types.size()), placed_(p.types.size()), producers_(producers(p)) {}
+
+int Lowering::new_buffer(Buffer::Kind kind, int index, Index bytes) {
+  Buffer b;
+  b.kind = kind;
+  b.index = index;
+  b.bytes = bytes;
+  plan_.buffers.push_back(b);
+  return static_cast<int>(plan_.buffers.size()) - 1;
+}
+
+Slot Lowering::dense_slot(int buffer, const Type& type) const {
+  Slot s;
+  s.buffer = buffer;
+  s.type = type;
+  s.strides = contiguous_strides(type.shape);
+  return s;
+}
+
+void Lowering::run() {
+  for (std::size_t i = 0; i < program.inputs.size(); ++i) {
+    int v = program.inputs[i];
+    const Type& t = type(v);
+    slots_[v] = dense_slot(new_buffer(Buffer::Kind::input, static_cast<int>(i), t.shape.size() * size_of(t.dtype)), t);
+  }
+  place_outputs();
+  place_concatenations();
+  for (const auto& i : program.code) i.op->lower(*this, i);
+  copy_outputs();
+  layout();
+}
+
+bool Lowering::place(int value, const Slot& slot) {
+  int producer = producers_[value];
+  if (producer < 0 || placed_[value] || !is_computed(*program.code[producer].op)) return false;
+  slots_[value] = slot;
+  placed_[value] = 1;
+  return true;
+}
+
+void Lowering::place_outputs() {
+  plan_.outputs.resize(program.outputs.size());
+  for (std::size_t o = 0; o < program.outputs.size(); ++o) {
+    int v = program.outputs[o];
+    const Type& t = type(v);
+    Slot own = dense_slot(new_buffer(Buffer::Kind::output, static_cast<int>(o), t.shape.size() * size_of(t.dtype)), t);
+    plan_.outputs[o] = own;
+    place(v, own);
+  }
+}
+
+void Lowering::place_concatenations() {
+  for (std::size_t n = program.code.size(); n-- > 0;) {
+    const Instruction& i = program.code[n];
+    if (i.op != &concatenate_operator) continue;
+    Slot whole = result(i.first);
+    slots_[i.first] = whole;
+    placed_[i.first] = 1;
+    int axis = static_cast<int>(i.attributes[0]);
+    Index start = 0;
+    for (int v : i.inputs) {
+      Slot part = whole;
+      part.type.shape = type(v).shape;
+      part.offset += start * whole.strides[axis];
+      start += type(v).shape[axis];
+      place(v, part);
+    }
+  }
+}
+
+Slot Lowering::result(int value) {
+  if (!placed_[value]) {
+    const Type& t = type(value);
+    slots_[value] = dense_slot(new_buffer(Buffer::Kind::arena, 0, t.shape.size() * size_of(t.dtype)), t);
+  }
+  return slots_[value];
+}
+
+Slot Lowering::dense_result(int value) {
+  Slot chosen = result(value);
+  return chosen.dense() ? chosen : scratch(type(value));
+}
+
+void Lowering::finish(int value, const Slot& written) {
+  if (written.buffer != slots_[value].buffer) emit_copy(written, slots_[value]);
+}
+
+void Lowering::alias(int value, Slot slot) {
+  if (placed_[value]) {
+    emit_copy(slot, slots_[value]);
+  } else {
+    slots_[value] = std::move(slot);
+  }
+}
+
+Slot Lowering::scratch(const Type& t) { return dense_slot(new_buffer(Buffer::Kind::arena, 0, t.shape.size() * size_of(t.dtype)), t); }
+
+Slot Lowering::constant(double number) {
+  plan_.constants.push_back(number);
+  return dense_slot(new_buffer(Buffer::Kind::constant, static_cast<int>(plan_.constants.size()) - 1, 8), Type{DType::f64, Shape{}, true});
+}
+
+Slot Lowering::dense_copy(const Slot& slot) {
+  Slot copy = scratch(slot.type);
+  emit_copy(slot, copy);
+  return copy;
+}
+
+Slot Lowering::dense(int value) { return slots_[value].dense() ? slots_[value] : dense_copy(slots_[value]); }
+
+Slot Lowering::converted(int value, DType dtype) {
+  Slot copy = scratch(Type{dtype, type(value).shape});
+  emit_copy(slots_[value], copy);
+  return copy;
+}
+
+void Lowering::emit_copy(const Slot& from, const Slot& to) {
+  emit({from, to}, [from, to](const Frame& f) { copy(from.view(f), to.view(f)); });
+}
+
+bool Lowering::constant_of(int value, double& number) const {
+  int p = producers_[value];
+  if (p < 0 || program.code[p].op != &constant_operator) return false;
+  number = std::bit_cast<double>(program.code[p].attributes[0]);
+  return true;
+}
+
+void Lowering::offset_by(Slot& s, int start, Index stride) {
+  double number;
+  if (constant_of(start, number)) {
+    s.offset += static_cast<Index>(number) * stride;
+    return;
+  }
+  const Slot& at = slots_[start];
+  s.dynamic.push_back({at.buffer, at.offset * 8, at.type.dtype == DType::f64, stride});
+}
+
+int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column) {
+  const Buffer& buffer = plan_.buffers[b.buffer];
+  if (buffer.kind != Buffer::Kind::input || !b.dynamic.empty() || k == 0 || n == 0 || buffer.index < options_.constants_from) return -1;
+  PackRequest r{buffer.index, b.offset * size_of(dtype), dtype, k, n, row, column};
+  for (std::size_t p = 0; p < plan_.packs.size(); ++p) {
+    const auto& q = plan_.packs[p];
+    if (q.input == r.input && q.offset == r.offset && q.k == k && q.n == n && q.row == row && q.column == column) return static_cast<int>(p);
+  }
+  plan_.packs.push_back(r);
+  return static_cast<int>(plan_.packs.size()) - 1;
+}
+
+void Lowering::emit(std::unique_ptr<Step> step, std::span<const Slot> slots) {
+  int now = static_cast<int>(plan_.steps.size());
+  auto use = [&](int buffer) {
+    Buffer& b = plan_.buffers[buffer];
+    if (b.first < 0) b.first = now;
+    b.last = now;
+  };
+  for (const auto& s : slots) {
+    use(s.buffer);
+    for (const auto& d : s.dynamic) use(d.buffer);
+  }
+  plan_.steps.push_back(std::move(step));
+}
+
+void Lowering::copy_outputs() {
+  for (std::size_t o = 0; o < program.outputs.size(); ++o) {
+    const Slot& lies = slots_[program.outputs[o]];
+    Slot& own = plan_.outputs[o];
+    if (lies.buffer == own.buffer && lies.dense() && lies.offset == 0) continue;
+    // A dense whole buffer of an input or another output may be shared; anything else is copied into a block of its own.
+    const Buffer& buffer = plan_.buffers[lies.buffer];
+    bool counted = buffer.kind == Buffer::Kind::input || buffer.kind == Buffer::Kind::output;
+    if (!options_.own_outputs && counted && lies.dense() && lies.dynamic.empty() && !lies.type.weak &&
+        lies.type.shape.size() * size_of(lies.type.dtype) == buffer.bytes) {
+      own = lies;
+    } else {
+      emit_copy(lies, own);
+    }
+  }
+}
+
+/// Offsets in the arena: buffers by first use, each in the lowest gap that is free for as long as it lives.
+void Lowering::layout() {
+  constexpr Index alignment = 64;
+  struct Block {
+    Index begin, end;
+    int last;
+  };
+  std::vector<int> order;
+  for (std::size_t b = 0; b < plan_.buffers.size(); ++b)
+    if (plan_.buffers[b].kind == Buffer::Kind::arena && plan_.buffers[b].first >= 0) order.push_back(static_cast<int>(b));
+  std::sort(order.begin(), order.end(), [&](int a, int b) {
+    return plan_.buffers[a].first != plan_.buffers[b].first ? plan_.buffers[a].first < plan_.buffers[b].first : a < b;
+  });
+  std::vector<Block> live;  // by begin
+  for (int b : order) {
+    Buffer& buffer = plan_.buffers[b];
+    std::erase_if(live, [&](const Block& l) { return l.last < buffer.first; });
+    Index size = (buffer.bytes + alignment - 1) / alignment * alignment, at = 0;
+    auto gap = live.begin();
+    for (; gap != live.end() && gap->begin - at < size; ++gap) at = gap->end;
+    live.insert(gap, {at, at + size, buffer.last});
+    buffer.offset = at;
+    plan_.arena_bytes = std::max(plan_.arena_bytes, at + size);
+  }
+}
+
+}  // namespace rw::detail

@@ -1,0 +1,167 @@
+// Plan: a program made ready to run: steps over buffers whose places are fixed. Internal to autograd.
+#pragma once
+
+#include <memory>
+#include <rewind/autograd/operator.hpp>
+#include <span>
+#include <vector>
+
+namespace rw {
+class PackedMatrix;
+}
+
+namespace rw::detail {
+
+/// What a plan's input is bound to.
+struct Binding {
+  std::byte* data = nullptr;
+  Storage* storage = nullptr;  ///< where data lies, if it is counted storage
+};
+
+/// What a running plan knows: where its buffers are, and where it stands in enclosing loops.
+struct Frame {
+  std::byte* const* base = nullptr;  ///< address of each buffer
+  std::uint64_t step = 0;            ///< steps of enclosing scans, linear: numbers random elements
+  Index row = 0;                     ///< first row of the batch, where a scan's batch is divided
+  bool split = true;                 ///< steps may use the team
+  const Binding* inputs = nullptr;   ///< of the plan
+  CustomCall* const* customs = nullptr;  ///< closures of custom operations
+  const PackedMatrix* const* packs = nullptr;  ///< right operands packed for the whole run, by pack request
+};
+
+/// An offset that is read when the plan runs: the start of a slice.
+struct DynamicOffset {
+  int buffer;    ///< holds the start
+  Index offset;  ///< in bytes
+  bool number;   ///< f64, else i64
+  Index stride;  ///< elements a unit of start
+};
+
+/// Where a value lies.
+struct Slot {
+  int buffer = -1;
+  Index offset = 0;  ///< in elements, from the buffer's base
+  Type type;
+  Strides strides;
+  std::vector<DynamicOffset> dynamic;
+
+  bool dense() const { return is_contiguous(type.shape, strides); }
+  std::byte* address(const Frame& frame) const;
+  View view(const Frame& frame) const { return {address(frame), type.dtype, type.shape, strides}; }
+  const Shape& shape() const { return type.shape; }
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual void run(const Frame& frame) const = 0;
+};
+
+/// A right operand of products that lies in an input: packed once while the input is unchanged.
+struct PackRequest {
+  int input;
+  Index offset;  ///< bytes from the input's first element
+  DType dtype;
+  Index k, n, row, column;
+};
+
+struct Buffer {
+  enum class Kind : std::uint8_t { input, output, arena, constant } kind = Kind::arena;
+  int index = 0;           ///< of the input or output; of the constant
+  Index bytes = 0;
+  int first = -1, last = -1;  ///< steps that use it
+  Index offset = 0;        ///< in the arena
+};
+
+struct Plan {
+  std::vector<Buffer> buffers;
+  std::vector<std::unique_ptr<Step>> steps;
+  std::vector<Slot> outputs;         ///< where each output of the program lies, dense
+  std::vector<double> constants;
+  Index arena_bytes = 0;
+  std::shared_ptr<const Program> program;  ///< after all passes
+  std::vector<PackRequest> packs;
+
+  /// Addresses of all buffers, given those of inputs, outputs and arena; base has buffers.size() entries.
+  void bind(std::span<const Binding> inputs, std::span<std::byte* const> outputs, std::byte* arena, std::byte** base) const;
+  void run(const Frame& frame) const {
+    for (const auto& step : steps) step->run(frame);
+  }
+  /// The packed right operands. `own` keeps those that lie in no storage.
+  void pack(std::span<const Binding> inputs, const PackedMatrix** packs, std::vector<std::unique_ptr<PackedMatrix>>& own) const;
+};
+
+struct PlanOptions {
+  bool own_outputs = false;  ///< every output in a buffer of its own, as the loop of a scan needs; otherwise it may be a view of an input
+  int constants_from = 0;    ///< inputs from this one on do not change while the plan is run again and again: their packs may be kept
+};
+
+/// Makes a plan of a program: passes, lowering, layout of the arena.
+std::shared_ptr<Plan> make_plan(Program program, const PlanOptions& options = {});
+
+/// The state of lowering one program.
+class Lowering {
+ public:
+  Lowering(const Program& program, Plan& plan, const PlanOptions& options);
+  void run();
+
+  const Program& program;
+
+  const Type& type(int value) const { return program.types[value]; }
+  /// Where a value lies; any strides.
+  const Slot& slot(int value) const { return slots_[value]; }
+  /// The same, dense: copied first if need be.
+  Slot dense(int value);
+  /// Where a result shall be written: in the place its consumer chose for it, or in a new dense buffer.
+  Slot result(int value);
+  /// The same, dense even if a place was chosen; `finish` copies it there.
+  Slot dense_result(int value);
+  void finish(int value, const Slot& written);
+  /// A dense copy of a slot; a copy in another dtype; the step that copies.
+  Slot dense_copy(const Slot& slot);
+  Slot converted(int value, DType dtype);
+  void emit_copy(const Slot& from, const Slot& to);
+  /// The number of a request to keep a right operand packed, -1 if it does not lie in an input.
+  int pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column);
+  /// A result that is a view of something that lies there already.
+  void alias(int value, Slot slot);
+  /// Memory for the time of the next step.
+  Slot scratch(const Type& type);
+  /// A rank-0 f64 of the plan.
+  Slot constant(double number);
+  /// The number behind a value, if it is a constant of the structure.
+  bool constant_of(int value, double& number) const;
+  /// Adds an offset of `stride` elements a unit of `start` to a slot.
+  void offset_by(Slot& slot, int start, Index stride);
+
+  /// Appends a step that reads and writes these slots.
+  void emit(std::unique_ptr<Step> step, std::span<const Slot> slots);
+  template <class F>
+  void emit(std::initializer_list<Slot> slots, F run) {
+    struct Call final : Step {
+      explicit Call(F f) : call(std::move(f)) {}
+      void run(const Frame& frame) const override { call(frame); }
+      F call;
+    };
+    emit(std::make_unique<Call>(std::move(run)), std::span(slots.begin(), slots.size()));
+  }
+  const Buffer& buffer(const Slot& slot) const { return plan_.buffers[slot.buffer]; }
+  /// Chooses the place of a value that has none yet and whose producer can write anywhere; false otherwise.
+  bool place(int value, const Slot& slot);
+
+ private:
+  void place_outputs();
+  void place_concatenations();
+  void copy_outputs();
+  void layout();
+  int new_buffer(Buffer::Kind kind, int index, Index bytes);
+  Slot dense_slot(int buffer, const Type& type) const;
+
+  Plan& plan_;
+  PlanOptions options_;
+  std::vector<Slot> slots_;
+  std::vector<char> placed_;     ///< slot chosen before the value is made
+  std::vector<int> producers_;
+};
+
+}  // namespace rw::detail

@@ -1,0 +1,116 @@
+#include <atomic>
+#include <bit>
+#include <rewind/autograd/operator.hpp>
+#include <rewind/core/format.hpp>
+
+namespace rw::detail {
+
+int Program::append(const Operator& op, const Attributes& attributes, std::vector<int> in, const std::vector<Type>& results,
+                    std::shared_ptr<const Body> body) {
+  Instruction i;
+  i.op = &op;
+  i.attributes = attributes;
+  i.inputs = std::move(in);
+  i.first = static_cast<int>(types.size());
+  i.count = static_cast<int>(results.size());
+  i.body = std::move(body);
+  types.insert(types.end(), results.begin(), results.end());
+  code.push_back(std::move(i));
+  return code.back().first;
+}
+
+int Program::append(const Operator& op, const Attributes& attributes, std::vector<int> in, const Type& result) {
+  return append(op, attributes, std::move(in), std::vector<Type>{result});
+}
+
+std::shared_ptr<Body> make_body(Program program, int carries, int xs) {
+  static std::atomic<std::uint64_t> next{1};
+  auto body = std::make_shared<Body>();
+  body->program = std::move(program);
+  body->serial = next++;
+  body->carries = carries;
+  body->xs = xs;
+  return body;
+}
+
+std::vector<int> producers(const Program& program) {
+  std::vector<int> made(program.types.size(), -1);
+  for (std::size_t i = 0; i < program.code.size(); ++i)
+    for (int k = 0; k < program.code[i].count; ++k) made[program.code[i].first + k] = static_cast<int>(i);
+  return made;
+}
+
+std::vector<int> count_uses(const Program& program) {
+  std::vector<int> uses(program.types.size());
+  for (const auto& i : program.code)
+    for (int v : i.inputs) ++uses[v];
+  for (int v : program.outputs) ++uses[v];
+  return uses;
+}
+
+std::string to_string(const Program& program, int indent) {
+  std::string text, margin(static_cast<std::size_t>(indent), ' ');
+  auto type = [&](int v) {
+    const auto& t = program.types[v];
+    return t.weak ? std::string("number") : fmt::format("{} {}", t.dtype, t.shape);
+  };
+  auto list = [](const auto& values) {
+    std::string s;
+    for (int v : values) s += fmt::format("{}%{}", s.empty() ? "" : ", ", v);
+    return s;
+  };
+  for (int v : program.inputs) text += fmt::format("{}%{} = input : {}\n", margin, v, type(v));
+  for (const auto& i : program.code) {
+    std::string results, types;
+    for (int k = 0; k < i.count; ++k) {
+      results += fmt::format("{}%{}", k ? ", " : "", i.first + k);
+      types += fmt::format("{}{}", k ? ", " : "", type(i.first + k));
+    }
+    text += fmt::format("{}{} = {}({})", margin, results, i.op->name(), list(i.inputs));
+    if (auto words = i.op->describe(i.attributes); !words.empty()) text += " " + words;
+    text += " : " + types + "\n";
+    if (i.body) text += to_string(i.body->program, indent + 4);
+  }
+  if (!program.outputs.empty()) text += fmt::format("{}return {}\n", margin, list(program.outputs));
+  return text;
+}
+
+void append_key(std::vector<std::uint64_t>& key, const Type& type) {
+  key.push_back(static_cast<std::uint64_t>(type.dtype) | static_cast<std::uint64_t>(type.weak) << 8 | static_cast<std::uint64_t>(type.shape.rank()) << 16);
+  for (Index extent : type.shape) key.push_back(static_cast<std::uint64_t>(extent));
+}
+
+void append_key(std::vector<std::uint64_t>& key, const Program& program) {
+  key.push_back(program.inputs.size() | program.code.size() << 24);
+  for (int v : program.inputs) append_key(key, program.types[v]);
+  for (const auto& i : program.code) {
+    key.push_back(reinterpret_cast<std::uintptr_t>(i.op));
+    for (auto a : i.attributes) key.push_back(static_cast<std::uint64_t>(a));
+    key.push_back(i.body ? i.body->serial : 0);
+    key.push_back(reinterpret_cast<std::uintptr_t>(i.custom.get()));
+    key.push_back(i.inputs.size() | static_cast<std::uint64_t>(i.count) << 24 | static_cast<std::uint64_t>(i.history) << 62);
+    for (int v : i.inputs) key.push_back(static_cast<std::uint64_t>(v));
+    for (int k = 0; k < i.count; ++k) append_key(key, program.types[i.first + k]);
+  }
+  for (int v : program.outputs) key.push_back(static_cast<std::uint64_t>(v));
+}
+
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, std::vector<Variable>* all_values) {
+  std::vector<Variable> values(program.types.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) values[program.inputs[i]] = inputs[i];
+  for (const auto& i : program.code) {
+    std::vector<Value*> in;
+    in.reserve(i.inputs.size());
+    for (int v : i.inputs) in.push_back(local(i.op->name(), values[v]));
+    std::vector<Type> types(program.types.begin() + i.first, program.types.begin() + i.first + i.count);
+    auto made = record(*i.op, i.attributes, std::move(in), std::move(types), i.body, i.custom);
+    made[0].handle()->node->history &= i.history;
+    for (int k = 0; k < i.count; ++k) values[i.first + k] = std::move(made[k]);
+  }
+  std::vector<Variable> outputs;
+  for (int v : program.outputs) outputs.push_back(values[v]);
+  if (all_values) *all_values = std::move(values);
+  return outputs;
+}
+
+}  // namespace rw::detail

@@ -1,0 +1,69 @@
+// Program: a straight-line piece of the tape as flat data. What passes rewrite, the interpreter runs, plans are made of.
+#pragma once
+
+#include <memory>
+#include <rewind/autograd/graph.hpp>
+#include <string>
+#include <vector>
+
+namespace rw::detail {
+
+struct Program;
+
+struct Instruction {
+  const Operator* op = nullptr;
+  Attributes attributes{};
+  std::vector<int> inputs;  ///< value numbers
+  int first = 0, count = 1;  ///< results are values first .. first+count-1
+  std::shared_ptr<const Body> body;
+  std::shared_ptr<CustomCall> custom;
+  bool history = true;  ///< false if recorded under NoGrad
+};
+
+struct Program {
+  std::vector<Type> types;  ///< of each value
+  std::vector<int> inputs;  ///< values bound from outside
+  std::vector<Instruction> code;
+  std::vector<int> outputs;
+
+  int add_value(const Type& type) {
+    types.push_back(type);
+    return static_cast<int>(types.size()) - 1;
+  }
+  int add_input(const Type& type) { return inputs.emplace_back(add_value(type)); }
+  /// Appends an instruction with new values of these types; gives the first.
+  int append(const Operator& op, const Attributes& attributes, std::vector<int> inputs, const std::vector<Type>& results,
+             std::shared_ptr<const Body> body = {});
+  int append(const Operator& op, const Attributes& attributes, std::vector<int> inputs, const Type& result);
+};
+
+/// The body of a scan (or a fused region): a program that is compared by identity. Inputs: carries, xs, captures; outputs: next
+/// carries, ys.
+struct Body {
+  Program program;
+  std::uint64_t serial = 0;
+  int carries = 0, xs = 0;
+  mutable std::shared_ptr<void> derivatives;  ///< differentiations made of it (scan_gradient.cpp)
+
+  int captures() const { return static_cast<int>(program.inputs.size()) - carries - xs; }
+  int ys() const { return static_cast<int>(program.outputs.size()) - carries; }
+};
+
+std::shared_ptr<Body> make_body(Program program, int carries, int xs);
+
+/// The text of a program: a line an instruction, bodies indented.
+std::string to_string(const Program& program, int indent = 0);
+
+/// The instruction that makes each value, -1 for inputs.
+std::vector<int> producers(const Program& program);
+/// How often each value is read, outputs included.
+std::vector<int> count_uses(const Program& program);
+
+/// Spells out a program's structure.
+void append_key(std::vector<std::uint64_t>& key, const Program& program);
+void append_key(std::vector<std::uint64_t>& key, const Type& type);
+
+/// Runs a program as recorded operations of the current trace. inputs must be local.
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, std::vector<Variable>* all_values = nullptr);
+
+}  // namespace rw::detail

@@ -1,0 +1,245 @@
+#include <rewind/autograd/scan.hpp>
+
+#include <algorithm>
+#include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/reference.hpp>
+#include <rewind/autograd/scan_operator.hpp>
+#include <rewind/autograd/tape_state.hpp>
+#include <rewind/autograd/trace.hpp>
+#include <rewind/core/format.hpp>
+
+namespace rw::detail {
+
+namespace {
+
+class ScanOperator final : public Operator {
+ public:
+  constexpr ScanOperator() : Operator("scan") {}
+  bool heavy() const override { return true; }
+  Keep keep(const Node&) const override { return {.operands = true}; }
+  std::string describe(const Attributes& a) const override { return fmt::format("steps {}{}", a[1], a[0] ? " backward in time" : ""); }
+  void gradient(Pullback& p) const override { scan_gradient(p); }
+  void lower(Lowering& l, const Instruction& i) const override { lower_scan(l, i); }
+
+  void interpret(const Program&, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
+                 const InterpretContext& context) const override {
+    const Body& body = *i.body;
+    auto carries = static_cast<std::size_t>(body.carries), xs = static_cast<std::size_t>(body.xs);
+    auto steps = static_cast<std::uint64_t>(i.attributes[1]);
+    std::vector<Array> carry;
+    for (std::size_t c = 0; c < carries; ++c) carry.push_back(*in[c]);
+    for (std::uint64_t k = 0; k < steps; ++k) {
+      std::uint64_t t = i.attributes[0] ? steps - 1 - k : k;
+      std::vector<Array> inputs = carry;
+      for (std::size_t x = carries; x < carries + xs; ++x) {
+        Array part;
+        part.shape = body.program.types[body.program.inputs[x]].shape;
+        auto size = static_cast<std::ptrdiff_t>(part.shape.size());
+        auto begin = in[x]->data.begin() + static_cast<std::ptrdiff_t>(t) * size;
+        part.data.assign(begin, begin + size);
+        inputs.push_back(std::move(part));
+      }
+      for (std::size_t c = carries + xs; c < in.size(); ++c) inputs.push_back(*in[c]);
+      auto results = detail::interpret(body.program, std::move(inputs), {context.step * steps + t});
+      for (std::size_t y = carries; y < results.size(); ++y)
+        std::copy(results[y].data.begin(), results[y].data.end(), out[y].data.begin() + static_cast<std::ptrdiff_t>(t * results[y].data.size()));
+      results.resize(carries);
+      carry = std::move(results);
+    }
+    for (std::size_t c = 0; c < carries; ++c) out[c] = std::move(carry[c]);
+  }
+};
+
+constexpr ScanOperator scan_object;
+
+}  // namespace
+
+const Operator& scan_operator = scan_object;
+
+std::shared_ptr<const Body> intern_body(Program program, int carries, int xs) {
+  auto& tape = tape_of_thread();
+  Key key;
+  key.push_back(static_cast<std::uint64_t>(carries) | static_cast<std::uint64_t>(xs) << 32);
+  append_key(key, program);
+  auto& place = tape.bodies[key];
+  auto body = place.lock();
+  if (!body) {
+    body = make_body(std::move(program), carries, xs);
+    place = body;
+    if (tape.bodies.size() > 4096) std::erase_if(tape.bodies, [](const auto& entry) { return entry.second.expired(); });
+  }
+  constexpr std::size_t kept = 512;
+  if (tape.recent_bodies.empty() || tape.recent_bodies.front() != body) {
+    tape.recent_bodies.push_front(body);
+    if (tape.recent_bodies.size() > kept) tape.recent_bodies.pop_back();
+  }
+  return body;
+}
+
+// ---- traces ----------------------------------------------------------------------------------------------------------------------
+
+OpenTrace::OpenTrace() : tape_(tape_of_thread()) {
+  trace_.serial = tape_.next_mark++;
+  tape_.traces.push_back(&trace_);
+}
+
+OpenTrace::~OpenTrace() { close(); }
+
+void OpenTrace::close() {
+  if (!open_) return;
+  open_ = false;
+  std::erase(tape_.traces, &trace_);
+}
+
+Variable OpenTrace::parameter(const Type& type) {
+  auto* value = new Value;
+  value->type = type;
+  value->trainable = is_floating(type.dtype);
+  value->trace = trace_.serial;
+  value->tape = &tape_;
+  value->id = tape_.next_id++;
+  value->handles = 1;
+  trace_.parameters.emplace_back(value);
+  return Variable::adopt(value);
+}
+
+Program OpenTrace::program(std::span<const Variable> outputs, bool all_captures, std::vector<ValueRef>* captured, std::vector<Node*>* made_by) {
+  std::vector<Value*> work, roots;
+  for (const auto& v : outputs) roots.push_back(local("scan", v));
+  std::uint64_t mark = tape_.next_mark++;
+  std::vector<Node*> nodes;
+  work = roots;
+  std::vector<char> reached;
+  while (!work.empty()) {
+    Value* v = work.back();
+    work.pop_back();
+    if (!v->node) {
+      v->mark = mark;
+      v->slot = -1;
+      continue;
+    }
+    if (v->node->mark == mark) continue;
+    v->node->mark = mark;
+    nodes.push_back(v->node);
+    for (Value* input : v->node->inputs) work.push_back(input);
+  }
+  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  Program p;
+  auto bind = [&](Value* v) {
+    v->mark = mark;
+    v->slot = p.add_input(v->type);
+  };
+  for (const auto& v : trace_.parameters) bind(v.get());
+  for (std::size_t c = 0; c < trace_.captures.size(); ++c) {
+    Value* v = trace_.captures[c].get();
+    if (v->mark != mark && !all_captures) continue;
+    bind(v);
+    if (captured) captured->push_back(trace_.captured[c]);
+  }
+  for (Node* n : nodes) {
+    Instruction i;
+    i.op = n->op;
+    i.attributes = n->attributes;
+    i.body = n->body;
+    i.custom = n->custom;
+    i.history = n->history;
+    for (Value* v : n->inputs) i.inputs.push_back(v->slot);
+    i.first = static_cast<int>(p.types.size());
+    i.count = static_cast<int>(n->types.size());
+    for (std::size_t k = 0; k < n->types.size(); ++k) {
+      int slot = p.add_value(n->types[k]);
+      if (Value* v = n->outputs[k]) v->mark = mark, v->slot = slot;
+    }
+    p.code.push_back(std::move(i));
+  }
+  for (Value* v : roots) p.outputs.push_back(v->slot);
+  if (made_by) *made_by = std::move(nodes);
+  return p;
+}
+
+// ---- scan ------------------------------------------------------------------------------------------------------------------------
+
+struct ScanTrace::Impl {
+  ScanOptions options;
+  std::vector<Variable> first, xs;
+  Index steps = 0;
+  OpenTrace trace;
+};
+
+namespace {
+
+/// Numbers become f32 tensors: a carry has a dtype of its own.
+std::vector<Variable> settled(const std::vector<Variable>& variables) {
+  std::vector<Variable> result;
+  for (const auto& v : variables) result.push_back(v.handle() && v.handle()->type.weak ? cast(v, DType::f32) : v);
+  return result;
+}
+
+Index count_steps(const std::vector<Variable>& xs, const ScanOptions& options) {
+  if (options.steps < -1) fail<ValueError>("scan: steps must be >= 0: got {}", options.steps);
+  Index steps = options.steps;
+  for (const auto& x : xs) {
+    if (x.rank() == 0) fail<ShapeError>("scan: xs need a time axis: one is a scalar (stack the steps along axis 0)");
+    if (steps >= 0 && x.shape()[0] != steps)
+      fail<ShapeError>("scan: xs have different numbers of steps: {} and {} (axis 0 is time, and must agree)", steps, x.shape()[0]);
+    steps = x.shape()[0];
+  }
+  if (steps < 0) fail<ValueError>("scan: there are no xs, so the number of steps is not known (give it in the options: .steps)");
+  return steps;
+}
+
+}  // namespace
+
+ScanTrace::ScanTrace(const std::vector<Variable>& carry, const std::vector<Variable>& xs, const ScanOptions& options) : impl_(nullptr) {
+  auto first = settled(carry), stacked = settled(xs);
+  for (const auto& v : first) local("scan", v);
+  for (const auto& v : stacked) local("scan", v);
+  Index steps = count_steps(stacked, options);
+  impl_ = new Impl{options, std::move(first), std::move(stacked), steps, {}};
+  for (const auto& v : impl_->first) carry_.push_back(impl_->trace.parameter(v.handle()->type));
+  for (const auto& v : impl_->xs) {
+    Type type = v.handle()->type;
+    type.shape.erase(0);
+    x_.push_back(impl_->trace.parameter(type));
+  }
+}
+
+ScanTrace::~ScanTrace() { delete impl_; }
+
+ScanTrace::Result ScanTrace::finish(const std::vector<Variable>& next, const std::vector<Variable>& ys) {
+  std::vector<Variable> outputs;
+  for (std::size_t c = 0; c < carry_.size(); ++c) {
+    const Type& want = carry_[c].handle()->type;
+    Variable v = next.size() > c ? next[c] : Variable();
+    if (!v.empty() && v.handle()->type.weak) v = cast(v, want.dtype);
+    const Type got = local("scan", v)->type;
+    if (!(got.shape == want.shape))
+      fail<ShapeError>("scan: carry {} changes its shape: {} becomes {} (every step must give what it takes)", c, want.shape, got.shape);
+    if (got.dtype != want.dtype)
+      fail<DTypeError>("scan: carry {} changes its dtype: {} becomes {} (every step must give what it takes)", c, want.dtype, got.dtype);
+    outputs.push_back(v);
+  }
+  for (const auto& y : settled(ys)) outputs.push_back(y);
+  std::vector<ValueRef> captured;
+  Program program = impl_->trace.program(outputs, false, &captured);
+  impl_->trace.close();
+  int carries = static_cast<int>(carry_.size());
+  std::vector<Type> types;
+  for (std::size_t o = 0; o < outputs.size(); ++o) {
+    Type t = program.types[program.outputs[o]];
+    if (static_cast<int>(o) >= carries) t.shape.insert(0, impl_->steps);
+    types.push_back(t);
+  }
+  auto body = intern_body(std::move(program), carries, static_cast<int>(x_.size()));
+  std::vector<Value*> inputs;
+  for (const auto& v : impl_->first) inputs.push_back(local("scan", v));
+  for (const auto& v : impl_->xs) inputs.push_back(local("scan", v));
+  for (const auto& v : captured) inputs.push_back(v.get());
+  auto made = record(scan_operator, {impl_->options.reverse, impl_->steps}, std::move(inputs), std::move(types), std::move(body));
+  Result result;
+  result.last.assign(made.begin(), made.begin() + carries);
+  result.ys.assign(made.begin() + carries, made.end());
+  return result;
+}
+
+}  // namespace rw::detail

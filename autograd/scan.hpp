@@ -1,0 +1,53 @@
+// Recurrence as one node: scan(body, carry, xs) runs body(carry, x_t) -> (carry, y_t) over axis 0 of xs.
+#pragma once
+
+#include <rewind/autograd/structs.hpp>
+#include <rewind/autograd/variable.hpp>
+#include <vector>
+
+namespace rw {
+
+struct ScanOptions {
+  bool reverse = false;  ///< from the last step to the first; y_t stands at t all the same
+  Index steps = -1;      ///< needed only where there are no xs
+};
+
+namespace detail {
+/// The untyped core: begins a body's trace, and turns it into the scan's node.
+class ScanTrace {
+ public:
+  ScanTrace(const std::vector<Variable>& carry, const std::vector<Variable>& xs, const ScanOptions& options);
+  ~ScanTrace();  ///< abandons the trace if finish was not reached
+  ScanTrace(const ScanTrace&) = delete;
+  const std::vector<Variable>& carry() const { return carry_; }  ///< inside the body
+  const std::vector<Variable>& x() const { return x_; }
+  struct Result {
+    std::vector<Variable> last, ys;
+  };
+  Result finish(const std::vector<Variable>& next, const std::vector<Variable>& ys);
+
+ private:
+  struct Impl;
+  Impl* impl_;
+  std::vector<Variable> carry_, x_;
+};
+}  // namespace detail
+
+/// Runs body over time. carry and x are Variables or structs of them; body returns std::pair{next carry, y}. Gives std::pair{last
+/// carry, ys stacked along a new axis 0}. Shapes and dtypes of the carry must not change (ShapeError, DTypeError); all xs have the same
+/// extent of axis 0. Zero steps return the carry. Variables from outside are constants of the loop, their gradients sum over time.
+template <class Body, class Carry, class X>
+auto scan(Body&& body, const Carry& carry, const X& xs, const ScanOptions& options = {}) {
+  std::vector<Variable> c, x;
+  flatten(carry, c);
+  flatten(xs, x);
+  detail::ScanTrace trace(c, x, options);
+  auto [next, y] = body(unflatten_like(carry, trace.carry()), unflatten_like(xs, trace.x()));
+  std::vector<Variable> n, ys;
+  flatten(next, n);
+  flatten(y, ys);
+  auto result = trace.finish(n, ys);
+  return std::pair{unflatten_like(carry, result.last), unflatten_like(y, result.ys)};
+}
+
+}  // namespace rw

@@ -1,0 +1,315 @@
+// The gradient of a scan is a scan: over the same steps in the opposite direction, with the gradients of the carries as carries.
+//
+// The body is replayed and differentiated once for each structure and choice of gradients; the joint program is cut between what runs
+// forward and what runs backward. Forward values that the backward body reads become ys of the forward scan (residuals), unless a few
+// cheap operations make them again from what is kept anyway.
+#include <algorithm>
+#include <map>
+#include <rewind/autograd/differentiate.hpp>
+#include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/scan_operator.hpp>
+#include <rewind/autograd/tape_state.hpp>
+#include <rewind/autograd/trace.hpp>
+
+namespace rw::detail {
+
+namespace {
+
+/// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
+struct Wish {
+  std::vector<char> incoming, wanted;
+  auto operator<=>(const Wish&) const = default;
+};
+
+/// A differentiated body.
+struct Derivative {
+  std::shared_ptr<const Body> backward;
+  std::vector<int> carries;    ///< which carries have gradients, in the order of the backward carries
+  std::vector<int> captures;   ///< captures whose gradients are accumulated, behind those
+  std::vector<int> ys;         ///< forward ys whose gradients are read: the first xs
+  std::vector<int> residuals;  ///< values of the forward body that are read: the next xs
+  std::vector<int> xs_read;    ///< forward xs that are read: the last xs
+  std::vector<int> constants;  ///< forward captures that are read
+  std::vector<int> xs;         ///< forward xs whose gradients are the backward ys
+};
+
+struct Cache {
+  std::map<Wish, Derivative> derivatives;
+  std::map<std::vector<int>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
+};
+
+Cache& cache_of(const Body& body) {
+  if (!body.derivatives) body.derivatives = std::make_shared<Cache>();
+  return *static_cast<Cache*>(body.derivatives.get());
+}
+
+/// Which forward values of a joint program are kept and which are made again: `kept[v]`, `again[v]`.
+class Cut {
+ public:
+  /// Instructions below `boundary` are forward. `free` marks values that cost nothing to have (xs, captures).
+  Cut(const Program& joint, std::size_t boundary, std::vector<char> free) : joint_(joint), made_(producers(joint)), boundary_(boundary), have_(std::move(free)) {
+    kept.assign(joint.types.size(), 0);
+    again.assign(joint.types.size(), 0);
+    std::vector<char> read(joint.types.size());
+    for (std::size_t i = boundary; i < joint.code.size(); ++i)
+      for (int v : joint.code[i].inputs) read[v] = 1;
+    for (int v : joint.outputs) read[v] = 1;
+    auto forward = [&](int v) { return made_[v] < 0 || made_[v] < static_cast<int>(boundary_); };
+    for (std::size_t v = 0; v < read.size(); ++v)
+      if (read[v] && forward(static_cast<int>(v)) && !cheap(static_cast<int>(v))) keep(static_cast<int>(v));
+    for (std::size_t v = 0; v < read.size(); ++v) {
+      if (!read[v] || !forward(static_cast<int>(v)) || have_[v]) continue;
+      if (reachable(static_cast<int>(v), 4)) {
+        make(static_cast<int>(v));
+      } else {
+        keep(static_cast<int>(v));
+      }
+    }
+  }
+  std::vector<char> kept, again;
+
+ private:
+  bool cheap(int v) const { return made_[v] >= 0 && joint_.code[made_[v]].op->cheap(joint_.code[made_[v]]); }
+  void keep(int v) {
+    if (!have_[v]) kept[v] = 1;
+    have_[v] = 1;
+  }
+  bool reachable(int v, int depth) const {
+    if (have_[v]) return true;
+    if (depth == 0 || !cheap(v)) return false;
+    for (int x : joint_.code[made_[v]].inputs)
+      if (!reachable(x, depth - 1)) return false;
+    return true;
+  }
+  void make(int v) {
+    if (have_[v]) return;
+    for (int x : joint_.code[made_[v]].inputs) make(x);
+    again[v] = 1;
+    have_[v] = 1;
+  }
+  const Program& joint_;
+  std::vector<int> made_;
+  std::size_t boundary_;
+  std::vector<char> have_;
+};
+
+/// Turns the recording of a differentiated body into a derivative.
+class Differentiator {
+ public:
+  Differentiator(const Body& body, const Wish& wish) : body_(body), wish_(wish), program_(body.program) {}
+
+  Derivative run() {
+    auto& tape = tape_of_thread();
+    bool no_grad = std::exchange(tape.no_grad, false), in_rule = std::exchange(tape.in_rule, false);
+    struct Restore {
+      Tape& tape;
+      bool no_grad, in_rule;
+      ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule; }
+    } restore{tape, no_grad, in_rule};
+    record_joint();
+    cut();
+    return std::move(d_);
+  }
+
+ private:
+  const Type& input_type(int i) const { return program_.types[program_.inputs[i]]; }
+
+  /// Inputs: gradients of carries, of ys, then the forward inputs. Outputs: gradients of carries, of captures, of xs.
+  void record_joint() {
+    int carries = body_.carries, inputs = static_cast<int>(program_.inputs.size());
+    for (int c = 0; c < carries; ++c)
+      if (is_floating(input_type(c).dtype)) d_.carries.push_back(c);
+    for (int y = 0; y < body_.ys(); ++y)
+      if (wish_.incoming[carries + y]) d_.ys.push_back(y);
+    OpenTrace trace;
+    std::vector<Variable> seeds, forward;
+    for (int c : d_.carries) seeds.push_back(trace.parameter(input_type(c)));
+    for (int y : d_.ys) seeds.push_back(trace.parameter(program_.types[program_.outputs[carries + y]]));
+    first_forward_ = static_cast<int>(seeds.size());
+    for (int i = 0; i < inputs; ++i) forward.push_back(trace.parameter(input_type(i)));
+    std::vector<Variable> values;
+    auto outputs = replay(program_, forward, &values);
+    std::uint64_t last_forward = tape_of_thread().next_id;
+
+    std::vector<Seed> roots;
+    for (std::size_t k = 0; k < seeds.size(); ++k) {
+      int output = k < d_.carries.size() ? d_.carries[k] : carries + d_.ys[k - d_.carries.size()];
+      roots.push_back({outputs[output].handle(), seeds[k]});
+    }
+    std::vector<Value*> targets;
+    for (int c : d_.carries) targets.push_back(forward[c].handle());
+    for (int i = carries; i < inputs; ++i) {
+      if (!wish_.wanted[i] || !is_floating(input_type(i).dtype)) continue;
+      (i < carries + body_.xs ? d_.xs : d_.captures).push_back(i);
+    }
+    for (int i : d_.captures) targets.push_back(forward[i].handle());
+    for (int i : d_.xs) targets.push_back(forward[i].handle());
+    auto found = differentiate(roots, targets);
+    for (std::size_t k = 0; k < found.size(); ++k)
+      if (found[k].empty()) found[k] = zeros(targets[k]->type.shape, targets[k]->type.dtype);
+    std::vector<Node*> nodes;
+    joint_ = trace.program(found, true, nullptr, &nodes);
+    while (boundary_ < nodes.size() && nodes[boundary_]->id < last_forward) ++boundary_;
+    // Which value of the body is behind each forward value of the joint program.
+    of_body_.assign(joint_.types.size(), -1);
+    for (std::size_t v = 0; v < values.size(); ++v) {
+      if (values[v].empty()) continue;
+      Value* value = values[v].handle();
+      if (value->slot >= 0 && static_cast<std::size_t>(value->slot) < of_body_.size() && value->mark == (nodes.empty() ? 0 : nodes[0]->mark))
+        of_body_[value->slot] = static_cast<int>(v);
+    }
+    for (int i = 0; i < inputs; ++i) of_body_[joint_.inputs[first_forward_ + i]] = program_.inputs[i];
+  }
+
+  void cut() {
+    int carries = body_.carries;
+    std::vector<char> free(joint_.types.size());
+    for (std::size_t i = 0; i < joint_.inputs.size(); ++i)
+      free[joint_.inputs[i]] = static_cast<int>(i) < first_forward_ || static_cast<int>(i) >= first_forward_ + carries;
+    Cut cut(joint_, boundary_, free);
+    // Inputs of the backward body: gradients of carries, accumulators | gradients of ys, residuals, xs | captures.
+    Program p;
+    std::vector<int> number(joint_.types.size(), -1), accumulators;
+    auto gradients = static_cast<int>(d_.carries.size());
+    for (int k = 0; k < gradients; ++k) number[joint_.inputs[k]] = p.add_input(joint_.types[joint_.inputs[k]]);
+    for (int i : d_.captures) accumulators.push_back(p.add_input(input_type(i)));
+    int backward_carries = static_cast<int>(p.inputs.size());
+    for (int k = gradients; k < first_forward_; ++k) number[joint_.inputs[k]] = p.add_input(joint_.types[joint_.inputs[k]]);
+    std::vector<char> read(joint_.types.size());
+    for (std::size_t i = 0; i < joint_.code.size(); ++i)
+      if (i >= boundary_ || cut.again[joint_.code[i].first])
+        for (int v : joint_.code[i].inputs) read[v] = 1;
+    for (int v : joint_.outputs) read[v] = 1;
+    for (std::size_t v = 0; v < cut.kept.size(); ++v)
+      if (cut.kept[v]) {
+        d_.residuals.push_back(of_body_[v]);
+        number[v] = p.add_input(joint_.types[v]);
+      }
+    auto pass = [&](int from, int to, std::vector<int>& list) {
+      for (int i = from; i < to; ++i) {
+        int v = joint_.inputs[first_forward_ + i];
+        if (!read[v]) continue;
+        list.push_back(i);
+        number[v] = p.add_input(joint_.types[v]);
+      }
+    };
+    pass(carries, carries + body_.xs, d_.xs_read);
+    int xs = static_cast<int>(p.inputs.size()) - backward_carries;
+    pass(carries + body_.xs, static_cast<int>(program_.inputs.size()), d_.constants);
+
+    for (std::size_t i = 0; i < joint_.code.size(); ++i) {
+      if (i < boundary_ && !cut.again[joint_.code[i].first]) continue;
+      Instruction c = joint_.code[i];
+      for (int& v : c.inputs) v = number[v];
+      int first = static_cast<int>(p.types.size());
+      for (int k = 0; k < c.count; ++k) number[c.first + k] = p.add_value(joint_.types[c.first + k]);
+      c.first = first;
+      p.code.push_back(std::move(c));
+    }
+    std::size_t o = 0;
+    for (; o < d_.carries.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
+    for (int accumulator : accumulators) {
+      const Type type = p.types[accumulator];
+      p.outputs.push_back(p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, number[joint_.outputs[o++]]}, type));
+    }
+    for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
+    d_.backward = intern_body(std::move(p), backward_carries, xs);
+  }
+
+  const Body& body_;
+  const Wish& wish_;
+  const Program& program_;
+  Program joint_;
+  int first_forward_ = 0;
+  std::size_t boundary_ = 0;
+  std::vector<int> of_body_;
+  Derivative d_;
+};
+
+const Derivative& derivative_of(const Body& body, const Wish& wish) {
+  auto& cache = cache_of(body).derivatives;
+  auto there = cache.find(wish);
+  if (there == cache.end()) there = cache.emplace(wish, Differentiator(body, wish).run()).first;
+  return there->second;
+}
+
+}  // namespace
+
+std::vector<int> add_ys(Node& node, const std::vector<int>& body_values) {
+  const Body& body = *node.body;
+  auto& grown = cache_of(body).grown[body_values];
+  std::vector<int> results;
+  Program program;
+  if (!grown) program = body.program;
+  std::vector<int> outputs = body.program.outputs;
+  for (int v : body_values) {
+    int at = -1;
+    for (std::size_t o = static_cast<std::size_t>(body.carries); o < outputs.size(); ++o)
+      if (outputs[o] == v) at = static_cast<int>(o);
+    if (at < 0) {
+      at = static_cast<int>(outputs.size());
+      outputs.push_back(v);
+    }
+    results.push_back(at);
+  }
+  if (outputs.size() == body.program.outputs.size()) return results;
+  if (!grown) {
+    program.outputs = outputs;
+    grown = intern_body(std::move(program), body.carries, body.xs);
+  }
+  for (std::size_t o = body.program.outputs.size(); o < outputs.size(); ++o) {
+    Type type = body.program.types[outputs[o]];
+    type.shape.insert(0, node.attributes[1]);
+    node.types.push_back(type);
+    node.outputs.push_back(nullptr);
+  }
+  node.body = grown;
+  return results;
+}
+
+void keep_for_gradient(Node& node) {
+  const Body& body = *node.body;
+  Wish wish;
+  for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
+  for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
+  add_ys(node, std::vector<int>(derivative_of(body, wish).residuals));
+}
+
+void scan_gradient(Pullback& p) {
+  auto& node = const_cast<Node&>(p.node);
+  auto body = node.body;  // stays alive while the node grows
+  int carries = body->carries;
+  Index steps = node.attributes[1];
+  Wish wish;
+  for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
+  const Derivative& d = derivative_of(*body, wish);
+  auto residuals = add_ys(node, d.residuals);
+
+  std::vector<Variable> inputs;
+  for (int c : d.carries) {
+    Variable g = p.g(c);
+    inputs.push_back(g.empty() ? zeros(node.types[c].shape, node.types[c].dtype) : g);
+  }
+  for (int i : d.captures) inputs.push_back(zeros(node.inputs[i]->type.shape, node.inputs[i]->type.dtype));
+  for (int y : d.ys) inputs.push_back(p.g(carries + y));
+  for (int r : residuals) inputs.push_back(p.y(r));
+  for (int x : d.xs_read) inputs.push_back(p.x(x));
+  for (int c : d.constants) inputs.push_back(p.x(c));
+  std::vector<Value*> values;
+  for (const auto& v : inputs) values.push_back(local("scan", v));
+  const Program& backward = d.backward->program;
+  std::vector<Type> types;
+  for (std::size_t o = 0; o < backward.outputs.size(); ++o) {
+    Type t = backward.types[backward.outputs[o]];
+    if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);
+    types.push_back(t);
+  }
+  auto made = record(scan_operator, {!node.attributes[0], steps}, std::move(values), std::move(types), d.backward);
+  std::size_t o = 0;
+  for (int c : d.carries) p.add(c, made[o++]);
+  for (int i : d.captures) p.add(i, made[o++]);
+  for (int x : d.xs) p.add(x, made[o++]);
+}
+
+}  // namespace rw::detail

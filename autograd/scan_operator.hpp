@@ -1,0 +1,23 @@
+// The scan as an operator. Internal to autograd.
+//
+// Inputs: carries' first values, xs stacked along axis 0, captures. Results: carries' last values, ys stacked. Attributes: backward in
+// time, steps.
+#pragma once
+
+#include <rewind/autograd/plan.hpp>
+
+namespace rw::detail {
+
+void lower_scan(Lowering& lowering, const Instruction& instruction);
+void scan_gradient(Pullback& pullback);
+
+/// Adds ys to a scan that is recorded already: values of its body, by number. Gives the result number of each.
+std::vector<int> add_ys(Node& node, const std::vector<int>& body_values);
+
+/// What a first differentiation will read of a scan becomes ys now, so that an early evaluation keeps it.
+void keep_for_gradient(Node& node);
+
+/// The body with this structure, one object for all scans that have it.
+std::shared_ptr<const Body> intern_body(Program program, int carries, int xs);
+
+}  // namespace rw::detail

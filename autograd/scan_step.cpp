@@ -1,0 +1,307 @@
+// The loop of a scan in a plan: the body's own plan runs once a step, on addresses that move with time.
+//
+// A body whose rows of the batch are independent is made for fewer rows, and each thread runs the whole loop over its own rows: threads
+// meet only before and after it.
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <rewind/autograd/scan_operator.hpp>
+#include <rewind/core/matmul.hpp>
+#include <rewind/core/team.hpp>
+
+namespace rw::detail {
+
+namespace {
+
+/// Where a carry's next value goes.
+enum class Target : std::uint8_t {
+  exchange,  ///< two buffers in turn
+  y,         ///< it is a y
+  history,   ///< the carry itself is a y: the next step's place there
+};
+
+struct CarryPlan {
+  Target target = Target::exchange;
+  int y = -1;        ///< of Target::y
+  int history = -1;  ///< the y that is the carry itself
+  int output = -1;   ///< of the loop's program; -1 if it passes through unchanged
+};
+
+/// Memory along time: element `t` starts at base + t * step bytes, rows of the batch `row` bytes apart (0: shared by all rows).
+struct Lane {
+  Slot slot;
+  Index step = 0, row = 0, bytes = 0;
+};
+
+std::vector<Rows> row_classes(const Body& body) {
+  const Program& p = body.program;
+  if (body.carries == 0) return {};
+  const Shape& first = p.types[p.inputs[0]].shape;
+  if (first.rank() == 0 || first[0] < 2) return {};
+  std::vector<Rows> rows(p.types.size(), Rows::unknown);
+  for (std::size_t i = 0; i < p.inputs.size(); ++i) {
+    const Shape& s = p.types[p.inputs[i]].shape;
+    bool batched = s.rank() > 0 && s[0] == first[0];
+    if (static_cast<int>(i) < body.carries) {
+      if (!batched) return {};
+      rows[p.inputs[i]] = Rows::row;
+    } else if (!batched) {
+      rows[p.inputs[i]] = Rows::shared;
+    }
+  }
+  for (const auto& i : p.code) {
+    RowCheck check{p, i, first[0], rows};
+    if (!i.op->rows(check)) return {};
+  }
+  for (int v : p.outputs)
+    if (rows[v] != Rows::row) return {};
+  return rows;
+}
+
+Program for_rows(const Program& program, const std::vector<Rows>& rows, Index count) {
+  Program result = program;
+  for (std::size_t v = 0; v < rows.size(); ++v)
+    if (rows[v] == Rows::row) result.types[v].shape[0] = count;
+  return result;
+}
+
+/// A guess of the work of one step, in floating-point operations.
+double work(const Program& p) {
+  double flops = 0;
+  for (const auto& i : p.code) {
+    double size = static_cast<double>(p.types[i.first].shape.size());
+    flops += i.op == &matmul_operator ? 2 * size * static_cast<double>(p.types[i.inputs[0]].shape.back()) : 20 * size;
+  }
+  return flops;
+}
+
+class ScanStep final : public Step {
+ public:
+  ScanStep(const Body& body, bool reverse, Index steps) : reverse_(reverse), steps_(steps), carries_(body.carries), xs_(body.xs) {
+    rows_ = row_classes(body);
+    batch_ = rows_.empty() ? 1 : body.program.types[body.program.inputs[0]].shape[0];
+    work_ = work(body.program) * static_cast<double>(steps);
+  }
+
+  void run(const Frame& frame) const override {
+    constexpr double worth_dividing = 4e6;  // about 50 microseconds of work
+    int parts = frame.split && batch_ > 1 && work_ > worth_dividing ? static_cast<int>(std::min<Index>(threads(), batch_)) : 1;
+    for (int p = 0; p < parts; ++p) {
+      auto share = share_of(batch_, p, parts);
+      variant(share.end - share.begin);
+    }
+    auto part = [&](int p) {
+      auto share = share_of(batch_, p, parts);
+      loop(frame, *variant(share.end - share.begin), share.begin, parts == 1 && frame.split);
+    };
+    if (parts == 1) return part(0);
+    parallel(parts, part);
+  }
+
+  bool reverse_;
+  Index steps_;
+  int carries_, xs_;
+  Program program_;  ///< the body with the outputs that are really written
+  std::vector<Rows> rows_;
+  Index batch_;
+  double work_;
+  std::vector<Lane> inputs_;       ///< carries' first values, xs, captures
+  std::vector<int> plan_inputs_;   ///< which input of the outer plan a capture lies in, or -1
+  std::vector<Slot> last_;         ///< the carries' last values
+  std::vector<Lane> ys_;           ///< all ys of the scan
+  std::vector<CarryPlan> plans_;
+  std::vector<int> y_outputs_;     ///< y -> output of the loop's program, -1 for histories and for ys that are carries
+
+ private:
+  /// The plan for so many rows, made at its first use.
+  const Plan* variant(Index rows) const {
+    std::lock_guard lock(guard_);
+    for (const auto& [count, plan] : variants_)
+      if (count == rows) return plan.get();
+    PlanOptions options{.own_outputs = true, .constants_from = carries_ + xs_};
+    auto plan = make_plan(rows_.empty() ? program_ : for_rows(program_, rows_, rows), options);
+    variants_.emplace_back(rows, plan);
+    return plan.get();
+  }
+
+  void loop(const Frame& frame, const Plan& plan, Index row, bool split) const {
+    std::size_t count = inputs_.size(), buffers = plan.buffers.size();
+    // One block: the plan's arena, two places for each exchanged carry, addresses.
+    Index bytes = plan.arena_bytes;
+    std::vector<Index> exchange(static_cast<std::size_t>(carries_));
+    auto align = [](Index n) { return (n + 63) / 64 * 64; };
+    for (int c = 0; c < carries_; ++c) {
+      exchange[c] = align(bytes);
+      if (plans_[c].target == Target::exchange) bytes = exchange[c] + 2 * align(inputs_[c].bytes);
+    }
+    auto block = StorageRef::allocate(align(bytes) + 64);
+    std::byte* arena = block->data();
+
+    std::vector<Binding> bound(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      bound[i].data = inputs_[i].slot.address(frame) + row * inputs_[i].row;
+      int from = plan_inputs_[i];
+      if (from >= 0) bound[i].storage = frame.inputs[from].storage;
+    }
+    std::vector<std::byte*> outputs(plan.outputs.size()), base(buffers), previous(static_cast<std::size_t>(carries_)), y_base(ys_.size());
+    for (std::size_t y = 0; y < ys_.size(); ++y) y_base[y] = ys_[y].slot.address(frame) + row * ys_[y].row;
+    plan.bind(bound, outputs, arena, base.data());
+    std::vector<const PackedMatrix*> packs(plan.packs.size());
+    std::vector<std::unique_ptr<PackedMatrix>> own;
+    plan.pack(bound, packs.data(), own);
+
+    Frame inner = frame;
+    inner.base = base.data();
+    inner.row = row;
+    inner.split = split;
+    inner.packs = packs.data();
+    inner.inputs = bound.data();
+    for (int c = 0; c < carries_; ++c) previous[c] = bound[c].data;
+    auto rows_bytes = [&](int c) { return divided_bytes(c, plan); };
+    for (Index k = 0; k < steps_; ++k) {
+      Index t = reverse_ ? steps_ - 1 - k : k, after = reverse_ ? t - 1 : t + 1;
+      bool final = k + 1 == steps_;
+      for (int c = 0; c < carries_; ++c) {
+        const CarryPlan& p = plans_[c];
+        if (p.history >= 0) {  // mostly there already
+          std::byte* to = y_base[p.history] + t * ys_[p.history].step;
+          if (to != previous[c]) std::memcpy(to, previous[c], static_cast<std::size_t>(rows_bytes(c)));
+        }
+        base[c] = previous[c];
+      }
+      for (int x = 0; x < xs_; ++x) base[carries_ + x] = bound[carries_ + x].data + t * inputs_[carries_ + x].step;
+      for (std::size_t y = 0; y < ys_.size(); ++y)
+        if (y_outputs_[y] >= 0) base[count + static_cast<std::size_t>(y_outputs_[y])] = y_base[y] + t * ys_[y].step;
+      for (int c = 0; c < carries_; ++c) {
+        const CarryPlan& p = plans_[c];
+        if (p.output < 0) continue;
+        std::byte* to = nullptr;
+        if (p.target == Target::y) {
+          to = y_base[p.y] + t * ys_[p.y].step;
+        } else if (p.target == Target::history && !final) {
+          to = y_base[p.history] + after * ys_[p.history].step;
+        } else if (final) {
+          to = last_address(frame, c, row);
+        } else {
+          to = p.target == Target::exchange ? arena + exchange[c] + (k & 1) * align(inputs_[c].bytes) : last_address(frame, c, row);
+        }
+        base[count + static_cast<std::size_t>(p.output)] = to;
+        previous[c] = to;
+      }
+      inner.step = frame.step * static_cast<std::uint64_t>(steps_) + static_cast<std::uint64_t>(t);
+      plan.run(inner);
+    }
+    for (int c = 0; c < carries_; ++c) {
+      std::byte* to = last_address(frame, c, row);
+      if (to != previous[c]) std::memcpy(to, previous[c], static_cast<std::size_t>(rows_bytes(c)));
+    }
+  }
+
+  std::byte* last_address(const Frame& frame, int c, Index row) const { return last_[c].address(frame) + row * inputs_[c].row; }
+  Index divided_bytes(int c, const Plan& plan) const {
+    const Type& t = plan.program->types[plan.program->inputs[c]];
+    return t.shape.size() * size_of(t.dtype);
+  }
+
+  mutable std::mutex guard_;
+  mutable std::vector<std::pair<Index, std::shared_ptr<Plan>>> variants_;
+};
+
+Lane lane(const Slot& slot, bool stacked, bool row) {
+  Lane l;
+  l.slot = slot;
+  Shape shape = slot.shape();
+  Index size = size_of(slot.type.dtype);
+  if (stacked) {
+    l.step = slot.strides[0] * size;
+    shape.erase(0);
+  }
+  l.bytes = shape.size() * size;
+  if (row && shape.rank() && shape[0]) l.row = l.bytes / shape[0];
+  return l;
+}
+
+}  // namespace
+
+void lower_scan(Lowering& l, const Instruction& i) {
+  const Body& body = *i.body;
+  const Program& p = body.program;
+  bool reverse = i.attributes[0];
+  Index steps = i.attributes[1];
+  int carries = body.carries, ys = body.ys();
+  auto step = std::make_unique<ScanStep>(body, reverse, steps);
+  auto is_row = [&](int v) { return !step->rows_.empty() && step->rows_[v] == Rows::row; };
+  std::vector<Slot> used;
+  for (std::size_t k = 0; k < i.inputs.size(); ++k) {
+    bool stacked = static_cast<int>(k) >= carries && static_cast<int>(k) < carries + body.xs;
+    Slot s = l.dense(i.inputs[k]);
+    used.push_back(s);
+    step->inputs_.push_back(lane(s, stacked, is_row(p.inputs[k])));
+    bool counted = !stacked && static_cast<int>(k) >= carries && l.buffer(s).kind == Buffer::Kind::input && s.dynamic.empty();
+    step->plan_inputs_.push_back(counted ? l.buffer(s).index : -1);
+  }
+
+  // Which ys are carries: they share memory, so that nothing is written twice.
+  step->plans_.resize(carries);
+  step->y_outputs_.assign(ys, -1);
+  std::vector<int> input_of(p.types.size(), -1);
+  for (std::size_t k = 0; k < p.inputs.size(); ++k) input_of[p.inputs[k]] = static_cast<int>(k);
+  Program loop = p;
+  loop.outputs.clear();
+  std::vector<char> history(ys);
+  for (int c = 0; c < carries; ++c) {
+    CarryPlan& plan = step->plans_[c];
+    int next = p.outputs[c];
+    for (int y = ys; y-- > 0;) {
+      int v = p.outputs[carries + y];
+      if (v == p.inputs[c]) plan.history = y, history[y] = 1;
+      if (v == next && input_of[v] < 0) plan.y = y, plan.target = Target::y;
+    }
+    if (plan.target == Target::exchange && plan.history >= 0) plan.target = Target::history;
+    if (next == p.inputs[c]) continue;  // passes through
+    plan.output = static_cast<int>(loop.outputs.size());
+    loop.outputs.push_back(next);
+  }
+  std::vector<char> carried(ys);  // written through the carry
+  for (const auto& plan : step->plans_)
+    if (plan.target == Target::y) carried[plan.y] = 1;
+  for (int y = 0; y < ys; ++y) {
+    if (history[y] || carried[y]) continue;
+    step->y_outputs_[y] = static_cast<int>(loop.outputs.size());
+    loop.outputs.push_back(p.outputs[carries + y]);
+  }
+  step->program_ = std::move(loop);
+
+  for (int c = 0; c < carries; ++c) {
+    step->last_.push_back(l.dense_result(i.first + c));
+    used.push_back(step->last_.back());
+  }
+  std::vector<Slot> y_slots(ys);
+  for (const auto& plan : step->plans_) {  // history and y overlap, a step apart
+    if (plan.target != Target::y || plan.history < 0 || y_slots[plan.y].buffer >= 0) continue;
+    const Type& type = l.type(i.first + carries + plan.y);
+    Type longer = type;
+    ++longer.shape[0];
+    Slot both = l.scratch(longer), first = both, second = both;
+    first.type = second.type = type;
+    second.offset += both.strides[0];
+    y_slots[plan.history] = reverse ? second : first;
+    y_slots[plan.y] = reverse ? first : second;
+  }
+  std::vector<char> shared(ys);
+  for (int y = 0; y < ys; ++y) {
+    shared[y] = y_slots[y].buffer >= 0;
+    if (!shared[y]) y_slots[y] = l.dense_result(i.first + carries + y);
+    used.push_back(y_slots[y]);
+    step->ys_.push_back(lane(y_slots[y], true, is_row(p.outputs[carries + y])));
+  }
+  std::vector<Slot> last = step->last_;
+  l.emit(std::move(step), used);
+  for (int c = 0; c < carries; ++c) l.finish(i.first + c, last[c]);
+  for (int y = 0; y < ys; ++y) {
+    int v = i.first + carries + y;
+    shared[y] ? l.alias(v, y_slots[y]) : l.finish(v, y_slots[y]);
+  }
+}
+
+}  // namespace rw::detail

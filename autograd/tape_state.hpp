@@ -1,0 +1,68 @@
+// A thread's tape: its traces, what is held and pending, its bodies and plans. Internal to autograd.
+#pragma once
+
+#include <list>
+#include <mutex>
+#include <rewind/autograd/graph.hpp>
+#include <rewind/autograd/tape.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace rw::detail {
+
+struct Plan;
+
+/// What one body of a scan records while it is traced.
+struct Trace {
+  std::uint64_t serial = 0;
+  std::vector<ValueRef> parameters;  ///< carries, then xs
+  std::vector<ValueRef> captures;    ///< as seen inside
+  std::vector<ValueRef> captured;    ///< the same, as seen one trace further out
+};
+
+/// Words that spell out a program's structure: equal words, equal plan.
+using Key = std::vector<std::uint64_t>;
+struct KeyHash {
+  std::size_t operator()(const Key& key) const {
+    std::uint64_t h = 0x9E3779B97F4A7C15ull;
+    for (auto w : key) {
+      h = (h ^ w) * 0xD6E8FEB86659FD93ull;
+      h ^= h >> 32;
+    }
+    return h;
+  }
+};
+
+struct Tape {
+  std::vector<Trace*> traces;  ///< innermost last; empty outside of scans
+  Value* held = nullptr;       ///< list of pending values with handles
+  std::uint64_t next_id = 1, next_mark = 1;  ///< of recordings; of walks and traces
+  bool no_grad = false, evaluating_model = false, in_rule = false, running = false;
+
+  std::mutex orphans_guard;
+  std::vector<Value*> orphans;  ///< dropped by other threads while pending here
+  std::atomic<bool> any_orphans{false};
+
+  struct CachedPlan {
+    std::shared_ptr<Plan> plan;
+    std::list<const Key*>::iterator use;
+  };
+  std::unordered_map<Key, CachedPlan, KeyHash> plans;
+  std::list<const Key*> plan_use;  ///< most recent first
+  std::size_t plan_limit = 256;
+  std::unordered_map<Key, std::weak_ptr<const Body>, KeyHash> bodies;
+  std::list<std::shared_ptr<const Body>> recent_bodies;  ///< keeps what was used lately alive
+  TapeStatistics statistics;
+  Key key;  ///< reused between evaluations
+
+  std::uint64_t serial() const { return traces.empty() ? 0 : traces.back()->serial; }
+  void list(Value* value);
+  void unlist(Value* value);
+  void free_orphans();
+};
+
+/// This thread's tape.
+Tape& tape_of_thread();
+
+}  // namespace rw::detail

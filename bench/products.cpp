@@ -1,0 +1,125 @@
+// Products at the shapes of recurrent nets, in GF/s and as a share of the peak that this machine reaches in the same run.
+//
+// One line a shape and form; every figure is the best burst within 0.2 s. Forms: packed (right operand packed before), plain (as it lies, row-major),
+// transposed (right operand read across), gradient (both operands over time: the sum of A^T B).
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+#include <functional>
+#include <rewind/core/isa.hpp>
+#include <rewind/core/matmul.hpp>
+#include <rewind/core/team.hpp>
+
+namespace {
+
+using namespace rw;
+using Clock = std::chrono::steady_clock;
+
+/// A dense matrix of small numbers.
+template <class T>
+class Dense {
+ public:
+  Dense(Index rows, Index columns) : columns_(columns), storage_(StorageRef::allocate(rows * columns * Index(sizeof(T)))) {
+    for (Index i = 0; i < rows * columns; ++i) data()[i] = T(i * 7919 % 2003 - 1001) / T(1001);
+  }
+  T* data() { return reinterpret_cast<T*>(storage_->data()); }
+  Index columns() const { return columns_; }
+  Matrix rows() { return {data(), columns_, 1}; }
+  Matrix transposed() { return {data(), 1, columns_}; }
+
+ private:
+  Index columns_;
+  StorageRef storage_;
+};
+
+/// Best seconds of one call. Bursts are short, so that one escapes whatever else the machine does.
+double best_seconds(const std::function<void()>& call) {
+  call();
+  double best = 1e300, total = 0;
+  for (int burst = 0; total < 0.2 || burst < 5; ++burst) {
+    const auto start = Clock::now();
+    double elapsed = 0;
+    int calls = 0;
+    do {
+      call();
+      ++calls;
+      elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+    } while (elapsed < 3e-4);
+    best = std::min(best, elapsed / calls);
+    total += elapsed;
+  }
+  return best;
+}
+
+struct Bench {
+  bool split;
+  double peak;
+  void line(const char* form, Index m, Index n, Index k, const std::function<void()>& call) const {
+    const double seconds = best_seconds(call), rate = 2e-9 * double(m) * double(n) * double(k) / seconds;
+    fmt::print("{:<11}{:>6}{:>6}{:>6}{:>11.1f} us{:>9.1f} GF/s{:>7.2f} of peak\n", form, m, k, n, seconds * 1e6, rate, rate * 1e9 / peak);
+  }
+};
+
+template <class T>
+void products(const Bench& bench, Index m, Index k, Index n) {
+  constexpr DType dtype = dtype_of<T>();
+  Dense<T> a(m, k), b(k, n), across(n, k), c(m, n);
+  const PackedMatrix panels(dtype, k, n, b.rows());
+  bench.line("packed", m, n, k, [&] { matmul(m, a.rows(), panels, c.data(), n, false, bench.split); });
+  bench.line("plain", m, n, k, [&] { matmul(dtype, m, n, k, a.rows(), b.rows(), c.data(), n, false, bench.split); });
+  bench.line("transposed", m, n, k, [&] { matmul(dtype, m, n, k, a.rows(), across.transposed(), c.data(), n, false, bench.split); });
+}
+
+template <class T>
+void gradient(const Bench& bench, Index batch, Index steps, Index hidden, Index gates) {
+  Dense<T> h(batch * steps, hidden), d(batch * steps, gates), w(hidden, gates);
+  bench.line("gradient", hidden, gates, batch * steps, [&] {
+    matmul_steps(dtype_of<T>(), hidden, gates, batch, steps, h.data(), hidden, batch * hidden, d.data(), gates, batch * gates, w.data(), gates,
+                 true, bench.split);
+  });
+}
+
+template <class T>
+void packing(Index k, Index n) {
+  Dense<T> b(k, n), across(n, k);
+  PackedMatrix panels(dtype_of<T>(), k, n, b.rows());
+  const double plain = best_seconds([&] { panels.refill(b.rows()); }), transposed = best_seconds([&] { panels.refill(across.transposed()); });
+  fmt::print("pack       {:>6}{:>6}   rows {:.1f} us, transposed {:.1f} us\n", k, n, plain * 1e6, transposed * 1e6);
+}
+
+template <class T>
+void all(Bench bench) {
+  for (auto [m, h] : {std::pair<Index, Index>{32, 512}, {1, 512}, {2, 512}, {4, 512}, {16, 128}, {16, 512}, {20, 650}, {32, 256}, {32, 1024}, {128, 512},
+                      {1120, 512}, {1120, 128}, {1120, 1024}})
+    products<T>(bench, m, h, 4 * h);
+  gradient<T>(bench, 16, 35, 128, 512);
+  gradient<T>(bench, 32, 35, 256, 1024);
+  gradient<T>(bench, 32, 35, 512, 2048);
+  gradient<T>(bench, 20, 35, 650, 2600);
+  gradient<T>(bench, 64, 100, 1024, 4096);
+  packing<T>(512, 2048);
+  packing<T>(2048, 512);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Products at the shapes of recurrent nets: GF/s and share of the machine's measured peak."};
+  int threads = rw::threads();
+  bool doubles = false;
+  app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
+  app.add_flag("--f64", doubles, "in double precision");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    rw::set_threads(threads);
+    const DType dtype = doubles ? DType::f64 : DType::f32;
+    const Bench bench{threads > 1, peak_flops(dtype, threads)};
+    fmt::print("{} {}, {} thread{}, peak {:.1f} GF/s\n", name(isa()), name(dtype), threads, threads == 1 ? "" : "s", bench.peak * 1e-9);
+    fmt::print("{:<11}{:>6}{:>6}{:>6}\n", "form", "M", "K", "N");
+    doubles ? all<double>(bench) : all<float>(bench);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench: {}\n", error.what());
+    return 1;
+  }
+}

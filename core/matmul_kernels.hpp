@@ -1,0 +1,85 @@
+// What the matrix product needs of an instruction set: a table of kernels for each, and the product over a given table.
+// Inside the library only (and in its tests, which run every table that the processor supports).
+#pragma once
+
+#include <rewind/core/isa.hpp>
+#include <rewind/core/matmul.hpp>
+
+namespace rw::detail {
+
+/// C [m,n] = A [m,k] B [k,n], or C += with `accumulate`. A in rows of unit stride. B in panels of `columns` columns: element (k,j) of
+/// panel p at b[p * b_panel + k * b_row + j]. Where n does not fill the last panel, that panel is still read up to whole vectors.
+template <class T>
+struct ProductBlock {
+  Index m, n, k;
+  const T* a;
+  Index a_row;
+  const T* b;
+  Index b_row, b_panel;
+  T* c;
+  Index c_row;
+  bool accumulate;
+};
+
+template <class T>
+struct ProductKernels {
+  int rows, columns;  ///< of the register tile; a panel is as wide
+  void (*multiply)(const ProductBlock<T>& block);
+  /// to[r * to_row + c] = from[r * row + c * column]; a unit column or row stride is fast.
+  void (*copy)(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row);
+  /// `rounds` rounds of independent multiply-adds on `values` (burst_values of them); a round is burst_flops operations.
+  void (*burst)(Index rounds, T* values);
+  Index burst_flops;
+};
+inline constexpr int burst_values = 512;
+
+struct ProductTable {
+  ProductKernels<float> f32;
+  ProductKernels<double> f64;
+  template <class T>
+  const ProductKernels<T>& of() const {
+    if constexpr (sizeof(T) == 4)
+      return f32;
+    else
+      return f64;
+  }
+};
+extern const ProductTable product_sse2, product_avx2, product_avx512;
+const ProductTable& product_table(Isa isa);
+
+/// A matrix [k,n] (or, as left operand, the transpose of [m,k]) whose rows come in groups: element (r, j) at
+/// data[r / group * step + r % group * row + j * column].
+template <class T>
+struct GroupedMatrix {
+  const T* data;
+  Index row, column, group, step;
+};
+
+/// A product as the entry points put it. `panels` is the packed right operand; where it is null, `b` is read.
+template <class T>
+struct Product {
+  Index m, n, k;
+  GroupedMatrix<T> a;  ///< [k,m]
+  GroupedMatrix<T> b;  ///< [k,n]
+  const T* panels;
+  T* c;
+  Index c_row;
+  bool accumulate;
+};
+template <class T>
+void run_product(const ProductKernels<T>& kernels, const Product<T>& product, bool split);
+extern template void run_product(const ProductKernels<float>&, const Product<float>&, bool);
+extern template void run_product(const ProductKernels<double>&, const Product<double>&, bool);
+
+/// Elements that the panels of a [k,n] matrix take.
+template <class T>
+Index panel_elements(const ProductKernels<T>& kernels, Index k, Index n) {
+  return (n + kernels.columns - 1) / kernels.columns * kernels.columns * k;
+}
+/// Rows k0 .. k0+k-1, columns j0 .. j0+n-1 of b into panels [k, kernels.columns], padded with zeros, each `panel` elements after the other.
+template <class T>
+void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, Index k0, Index k, Index j0, Index n, T* panels, Index panel);
+extern template void fill_panels(const ProductKernels<float>&, const GroupedMatrix<float>&, Index, Index, Index, Index, float*, Index);
+extern template void fill_panels(const ProductKernels<double>&, const GroupedMatrix<double>&, Index, Index, Index, Index, double*, Index);
+
+}  // namespace rw::detail

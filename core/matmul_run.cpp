@@ -1,0 +1,193 @@
+// How a product is cut into blocks that fit the caches, and into shares for the team.
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <rewind/core/matmul_kernels.hpp>
+#include <rewind/core/team.hpp>
+
+namespace rw::detail {
+namespace {
+
+/// Memory of a thread for the blocks it packs: grows to what its largest product needs, and stays.
+class Scratch {
+ public:
+  template <class T>
+  T* elements(Index count) {
+    const Index bytes = count * Index(sizeof(T));
+    if (bytes > bytes_) {
+      data_.reset();
+      bytes_ = 0;
+      data_.reset(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), alignment)));
+      bytes_ = bytes;
+    }
+    return reinterpret_cast<T*>(data_.get());
+  }
+
+ private:
+  static constexpr std::align_val_t alignment{64};
+  struct Free {
+    void operator()(std::byte* data) const { ::operator delete(data, alignment); }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  Index bytes_ = 0;
+};
+thread_local Scratch left_scratch, right_scratch;
+
+constexpr Index step_of_k = 1024;             // of a packed right operand: the block of A stays in L2
+constexpr Index step_of_k_unpacked = 256;     // one panel of B stays in L1
+constexpr Index step_of_k_in_place = 16;      // C stays in L1 or L2 while B streams
+constexpr Index left_bytes = 128 << 10;       // half of a small L2
+constexpr Index right_bytes = 2 << 20;        // a share of L3
+constexpr Index least_work = Index(3) << 19;  // multiply-adds of some 30 microseconds
+
+template <class T>
+class Part {
+ public:
+  Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns)
+      : kernels_(kernels), p_(product), m0_(rows.begin), m_(rows.end - rows.begin), n0_(columns.begin), n_(columns.end - columns.begin) {}
+
+  void run() {
+    if (m_ == 0 || n_ == 0) return;
+    if (p_.panels)
+      with_panels();
+    else if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns)
+      in_place();
+    else
+      unpacked();
+  }
+
+ private:
+  /// Whether rows of A can be read where they lie.
+  bool direct() const { return p_.a.row == 1 && p_.a.group >= p_.k; }
+  T* c(Index i, Index j) const { return p_.c + i * p_.c_row + j; }
+
+  /// Rows of A that go through L2 together.
+  Index row_step(Index k) const {
+    const Index tile = kernels_.rows;
+    return std::max(4 * tile, left_bytes / Index(sizeof(T)) / k / tile * tile);
+  }
+
+  void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
+    ProductBlock<T> block{m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0};
+    if (direct()) {
+      block.a = p_.a.data + i * p_.a.column + k0;
+      block.a_row = p_.a.column;
+    } else {
+      block.a_row = (k + 15) / 16 * 16 + 16;  // off the powers of two, whose rows would meet in one set of the cache
+      block.a = packed_left(i, m, k0, k, block.a_row);
+    }
+    kernels_.multiply(block);
+  }
+
+  /// Rows i .. i+m-1, columns k0 .. k0+k-1 of A, one row after the other; packed again only where it is another block than the last.
+  const T* packed_left(Index i, Index m, Index k0, Index k, Index a_row) {
+    T* a = left_scratch.elements<T>(m * a_row);
+    if (i == left_row_ && k0 == left_k_) return a;
+    left_row_ = i;
+    left_k_ = k0;
+    for (Index s = 0; s < k;) {
+      const Index r = (k0 + s) % p_.a.group, count = std::min(k - s, p_.a.group - r);
+      const T* from = p_.a.data + (k0 + s) / p_.a.group * p_.a.step + r * p_.a.row + i * p_.a.column;
+      kernels_.copy(m, count, from, p_.a.column, p_.a.row, a + s, a_row);
+      s += count;
+    }
+    return a;
+  }
+
+  /// Rows m0_ .. in steps over a block of B.
+  void rows(Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
+    const Index step = row_step(k);
+    for (Index i = 0; i < m_; i += step) multiply(m0_ + i, std::min(step, m_ - i), k0, k, j, n, b, b_row, b_panel);
+  }
+
+  void with_panels() {
+    const Index panel = p_.k * kernels_.columns;
+    for (Index k0 = 0; k0 < p_.k; k0 += step_of_k)
+      rows(k0, std::min(step_of_k, p_.k - k0), n0_, n_, p_.panels + n0_ / kernels_.columns * panel + k0 * kernels_.columns,
+           kernels_.columns, panel);
+  }
+
+  void unpacked() {
+    const Index width = kernels_.columns;
+    const Index steps = (p_.k + step_of_k_unpacked - 1) / step_of_k_unpacked, k_step = ((p_.k + steps - 1) / steps + 7) / 8 * 8;  // equal steps
+    for (Index k0 = 0; k0 < p_.k; k0 += k_step) {
+      const Index k = std::min(k_step, p_.k - k0);
+      const Index bytes = m_ <= row_step(k) ? left_bytes : right_bytes;
+      const Index step = std::max(width, bytes / Index(sizeof(T)) / k / width * width);
+      T* panels = right_scratch.elements<T>(panel_elements(kernels_, k, std::min(step, n_)));
+      for (Index j = 0; j < n_; j += step) {
+        const Index n = std::min(step, n_ - j);
+        fill_panels(kernels_, p_.b, k0, k, n0_ + j, n, panels, k * width);
+        rows(k0, k, n0_ + j, n, panels, width, k * width);
+      }
+    }
+  }
+
+  /// One tile of rows: B is read once, so it is read as it lies, a few rows at a time; its last columns go through a panel.
+  void in_place() {
+    const Index width = kernels_.columns, whole = n_ / width * width, rest = n_ - whole;
+    for (Index k0 = 0; k0 < p_.k; k0 += step_of_k_in_place)
+      multiply(m0_, m_, k0, std::min(step_of_k_in_place, p_.k - k0), n0_, whole, p_.b.data + k0 * p_.b.row + n0_, p_.b.row, width);
+    if (rest == 0) return;
+    for (Index k0 = 0; k0 < p_.k; k0 += step_of_k) {
+      const Index k = std::min(step_of_k, p_.k - k0);
+      T* panel = right_scratch.elements<T>(k * width);
+      fill_panels(kernels_, p_.b, k0, k, n0_ + whole, rest, panel, k * width);
+      multiply(m0_, m_, k0, k, n0_ + whole, rest, panel, width, k * width);
+    }
+  }
+
+  const ProductKernels<T>& kernels_;
+  const Product<T>& p_;
+  Index m0_, m_, n0_, n_;
+  Index left_row_ = -1, left_k_ = -1;
+};
+
+}  // namespace
+
+template <class T>
+void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, Index k0, Index k, Index j0, Index n, T* panels,
+                 Index panel) {
+  const Index width = kernels.columns;
+  // Some rows of all panels at a time: neighbouring columns share pages and lines.
+  const Index rows_at_once = b.column == 1 ? 16 : k;
+  for (Index s = 0; s < k;) {
+    const Index r = (k0 + s) % b.group, count = std::min({k - s, b.group - r, rows_at_once});
+    const T* from = b.data + (k0 + s) / b.group * b.step + r * b.row + j0 * b.column;
+    for (Index j = 0; j < n; j += width)
+      kernels.copy(count, std::min(width, n - j), from + j * b.column, b.row, b.column, panels + j / width * panel + s * width, width);
+    s += count;
+  }
+  const Index used = n % width;
+  if (used == 0) return;
+  T* last = panels + n / width * panel;
+  for (Index s = 0; s < k; ++s) std::fill(last + s * width + used, last + (s + 1) * width, T(0));
+}
+
+template <class T>
+void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool split) {
+  if (p.m <= 0 || p.n <= 0) return;
+  if (p.k <= 0) {
+    if (!p.accumulate)
+      for (Index i = 0; i < p.m; ++i) std::fill_n(p.c + i * p.c_row, p.n, T(0));
+    return;
+  }
+  const int parts = split && std::max<Index>(p.m, 4) * p.n * p.k >= least_work ? threads() : 1;
+  if (parts == 1) return Part<T>(kernels, p, {0, p.m}, {0, p.n}).run();
+  // Packed panels can be read by all; where B must be packed each thread had better pack its own columns.
+  const bool wide = p.n >= 2 * parts * kernels.columns, tall = p.m >= 2 * parts * kernels.rows;
+  const bool by_rows = p.panels ? tall || !wide : !wide;
+  parallel(parts, [&](int part) {
+    if (by_rows)
+      Part<T>(kernels, p, share_of(p.m, part, parts), {0, p.n}).run();
+    else
+      Part<T>(kernels, p, {0, p.m}, share_of(p.n, part, parts, kernels.columns)).run();
+  });
+}
+
+template void run_product(const ProductKernels<float>&, const Product<float>&, bool);
+template void run_product(const ProductKernels<double>&, const Product<double>&, bool);
+template void fill_panels(const ProductKernels<float>&, const GroupedMatrix<float>&, Index, Index, Index, Index, float*, Index);
+template void fill_panels(const ProductKernels<double>&, const GroupedMatrix<double>&, Index, Index, Index, Index, double*, Index);
+
+}  // namespace rw::detail

@@ -1,0 +1,243 @@
+// The kernels of the matrix product, written once. Each file of core/isa includes this after it has defined, in an unnamed namespace
+// (so that nothing here is shared between instruction sets), its set S:
+//
+//     struct S {
+//       using arch = ...;                                 // of xsimd
+//       static constexpr int rows, vectors, registers;   // register tile: rows x vectors
+//       static Batch multiply_add(Batch a, Batch b, Batch c);  // a * b + c: fused where the processor can
+//     };
+//
+// An element of C is one chain over k in order in every kernel here; tiles differ only in which elements they hold.
+#pragma once
+
+#include <rewind/core/matmul_kernels.hpp>
+#include <type_traits>
+#include <utility>
+#include <xsimd/xsimd.hpp>
+
+namespace rw::detail {
+namespace {
+
+#define REWIND_INLINE __attribute__((always_inline)) inline
+
+template <class S, class T>
+using Batch = xsimd::batch<T, typename S::arch>;
+template <class S, class T>
+inline constexpr int lanes = int(Batch<S, T>::size);
+template <class S, class T>
+inline constexpr int panel_columns = S::vectors * lanes<S, T>;
+
+/// Panels that a tile of R rows takes at once: enough for eight chains, which hide the latency of the multiply-add, if the registers allow.
+template <class S, int R>
+constexpr int panels_at_once() {
+  constexpr int wanted = (8 + R * S::vectors - 1) / (R * S::vectors);
+  return (R + (R > 1)) * S::vectors * wanted < S::registers ? wanted : 1;
+}
+
+/// C [R, P panels of V vectors] over k rows of B: the accumulators stay in registers. Meanwhile the memory that comes next, `ahead`, is
+/// fetched to L2, `ahead_step` elements a row of B, where the tile is one that Fetches.
+template <class S, class T, int R, int V, int P, bool Fetch>
+void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, Index c_row, bool accumulate,
+          [[maybe_unused]] const T* ahead, [[maybe_unused]] Index ahead_step) {
+  constexpr int L = lanes<S, T>;
+  using B = Batch<S, T>;
+  const Index a_row = block.a_row, b_row = block.b_row, b_panel = block.b_panel;
+  constexpr Index c_panel = panel_columns<S, T>;
+  B sum[R][P * V];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 16
+    for (int v = 0; v < P * V; ++v)
+      sum[i][v] = accumulate ? B::load_unaligned(c + i * c_row + v / V * c_panel + v % V * L) : B(T(0));
+#pragma GCC unroll 4
+  for (Index s = 0; s < k; ++s) {
+    if constexpr (Fetch) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
+    }
+    B right[P * V];
+#pragma GCC unroll 16
+    for (int v = 0; v < P * V; ++v) right[v] = B::load_unaligned(b + v / V * b_panel + v % V * L);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      const B left(a[i * a_row + s]);
+#pragma GCC unroll 16
+      for (int v = 0; v < P * V; ++v) sum[i][v] = S::multiply_add(left, right[v], sum[i][v]);
+    }
+    b += b_row;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 16
+    for (int v = 0; v < P * V; ++v) sum[i][v].store_unaligned(c + i * c_row + v / V * c_panel + v % V * L);
+}
+
+template <class T>
+using TileFunction = void (*)(const ProductBlock<T>&, Index, const T*, const T*, T*, Index, bool, const T*, Index);
+
+/// The tiles of every row count, so that rows that do not divide are balanced (20 = 7 + 7 + 6) and none is padded.
+template <class S, class T>
+struct Tiles {
+  struct Row {
+    TileFunction<T> of[S::rows];
+  };
+  Row one[S::vectors];           ///< one[V - 1].of[R - 1]: R rows of one panel's first V vectors
+  TileFunction<T> wide[S::rows];  ///< wide[R - 1]: at_once[R - 1] panels
+  int at_once[S::rows];
+
+  template <int V, int... I>
+  static constexpr Row row(std::integer_sequence<int, I...>) {
+    return {{tile<S, T, I + 1, V, 1, true>...}};
+  }
+  template <int... V, int... I>
+  static constexpr Tiles make(std::integer_sequence<int, V...>, std::integer_sequence<int, I...> rows) {
+    return {{row<V + 1>(rows)...}, {tile<S, T, I + 1, S::vectors, panels_at_once<S, I + 1>(), false>...}, {panels_at_once<S, I + 1>()...}};
+  }
+};
+template <class S, class T>
+constexpr Tiles<S, T> tiles = Tiles<S, T>::make(std::make_integer_sequence<int, S::vectors>{}, std::make_integer_sequence<int, S::rows>{});
+
+/// Rows of k for which a panel stays in L1 (16 KB on AVX2) while all rows of A pass.
+inline constexpr Index k_block = 256;
+
+/// All rows of one panel.
+template <class S, class T>
+void panel(const ProductBlock<T>& block, const TileFunction<T>* tile_of, const T* b, T* c, Index c_row, bool accumulate) {
+  const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
+  for (Index s = 0; s < block.k; s += k_block) {
+    const Index k = block.k - s < k_block ? block.k - s : k_block;
+    const T* a = block.a + s;
+    T* to = c;
+    const T* ahead = b + (s + k) * block.b_row;  // the panel's next rows, or those of the next panel
+    const Index ahead_step = block.b_row / blocks;
+    for (Index i = 0; i < blocks; ++i) {
+      const Index r = least + (i < larger);
+      for (Index j = 1; j < blocks && j <= r; ++j) __builtin_prefetch(to + (r + j - 1) * c_row, 1, 3);
+      tile_of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead, ahead_step);
+      a += r * block.a_row;
+      to += r * c_row;
+      ahead += k * ahead_step;
+    }
+  }
+}
+
+/// The columns that do not fill a panel: through a buffer, so that C is touched where it is alone.
+template <class S, class T>
+void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
+  constexpr int L = lanes<S, T>, width = panel_columns<S, T>;
+  constexpr Index most = 8 * S::rows;
+  alignas(64) T buffer[most * width];
+  ProductBlock<T> part = block;
+  for (Index i = 0; i < block.m; i += most) {
+    part.m = block.m - i < most ? block.m - i : most;
+    part.a = block.a + i * block.a_row;
+    T* at = c + i * block.c_row;
+    if (block.accumulate)
+      for (Index r = 0; r < part.m; ++r)
+        for (Index j = 0; j < width; ++j) buffer[r * width + j] = j < columns ? at[r * block.c_row + j] : T(0);
+    panel<S, T>(part, tiles<S, T>.one[(columns + L - 1) / L - 1].of, b, buffer, width, block.accumulate);
+    for (Index r = 0; r < part.m; ++r)
+      for (Index j = 0; j < columns; ++j) at[r * block.c_row + j] = buffer[r * width + j];
+  }
+}
+
+template <class S, class T>
+void multiply(const ProductBlock<T>& block) {
+  constexpr Index width = panel_columns<S, T>;
+  const auto& all = tiles<S, T>;
+  const T* b = block.b;
+  T* c = block.c;
+  Index n = block.n;
+  if (block.m <= S::rows) {
+    const Index at_once = all.at_once[block.m - 1];
+    for (; n >= at_once * width; n -= at_once * width, b += at_once * block.b_panel, c += at_once * width)
+      all.wide[block.m - 1](block, block.k, block.a, b, c, block.c_row, block.accumulate, nullptr, 0);
+  }
+  for (; n >= width; n -= width, b += block.b_panel, c += width)
+    panel<S, T>(block, all.one[S::vectors - 1].of, b, c, block.c_row, block.accumulate);
+  if (n > 0) last_panel<S, T>(block, n, b, c);
+}
+
+/// Row i of a square of vectors after the exchange of its off-diagonal blocks of D lanes with row i ^ D: log2(lanes) such steps transpose.
+template <int D, bool Upper, class R, int... I>
+REWIND_INLINE R exchange(R low, R high, std::integer_sequence<int, I...>) {
+  constexpr int L = sizeof...(I);
+  return __builtin_shufflevector(low, high, (I & D ? L + (I & ~D) : (I & ~D)) + (Upper ? D : 0)...);
+}
+
+template <int D, class R, int L, int... I>
+REWIND_INLINE void exchange_rows(R (&rows)[L], std::integer_sequence<int, I...> sequence) {
+  const R old[L] = {rows[I]...};
+  ((rows[I] = exchange<D, (I & D) != 0>(old[I & ~D], old[I | D], sequence)), ...);
+}
+
+template <int D, class R, int L>
+REWIND_INLINE void transpose(R (&rows)[L]) {
+  if constexpr (D < L) {
+    exchange_rows<D>(rows, std::make_integer_sequence<int, L>{});
+    transpose<2 * D>(rows);
+  }
+}
+
+template <class S, class T>
+void copy(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row) {
+  constexpr int L = lanes<S, T>;
+  using B = Batch<S, T>;
+  Index done = 0;  // rows
+  if (column == 1) {
+    const Index whole = columns / L * L;
+    for (; done < rows; ++done) {
+      const T* source = from + done * row;
+      T* target = to + done * to_row;
+      for (Index j = 0; j < whole; j += L) B::load_unaligned(source + j).store_unaligned(target + j);
+      for (Index j = whole; j < columns; ++j) target[j] = source[j];
+    }
+  } else if (row == 1 && columns >= L) {
+    using R = typename B::register_type;
+    const Index whole = columns / L * L;
+    done = rows / L * L;
+    for (Index j = 0; j < whole; j += L)
+      for (Index i = 0; i < done; i += L) {
+        R square[L];
+#pragma GCC unroll 16
+        for (int r = 0; r < L; ++r) square[r] = B::load_unaligned(from + (j + r) * column + i).data;
+        transpose<1>(square);
+#pragma GCC unroll 16
+        for (int r = 0; r < L; ++r) B(square[r]).store_unaligned(to + (i + r) * to_row + j);
+      }
+    for (Index i = 0; i < done; ++i)
+      for (Index j = whole; j < columns; ++j) to[i * to_row + j] = from[i + j * column];
+  }
+  for (; done < rows; ++done)
+    for (Index j = 0; j < columns; ++j) to[done * to_row + j] = from[done * row + j * column];
+}
+
+/// Twelve chains: three times the latency of a multiply-add on one port; with two operands they take fourteen of sixteen registers.
+inline constexpr int burst_chains = 12;
+inline constexpr int burst_unroll = 4;
+
+template <class S, class T>
+void burst(Index rounds, T* values) {
+  using B = Batch<S, T>;
+  constexpr int L = lanes<S, T>;
+  const B scale = B::load_unaligned(values), shift = B::load_unaligned(values + L);
+  B sum[burst_chains];
+#pragma GCC unroll 16
+  for (int i = 0; i < burst_chains; ++i) sum[i] = B::load_unaligned(values + (i + 2) * L);
+  for (Index r = 0; r < rounds; ++r)
+#pragma GCC unroll 16
+    for (int u = 0; u < burst_unroll; ++u)
+#pragma GCC unroll 16
+      for (int i = 0; i < burst_chains; ++i) sum[i] = S::multiply_add(sum[i], scale, shift);
+#pragma GCC unroll 16
+  for (int i = 0; i < burst_chains; ++i) sum[i].store_unaligned(values + (i + 2) * L);
+}
+
+template <class S, class T>
+constexpr ProductKernels<T> product_kernels() {
+  static_assert((burst_chains + 2) * lanes<S, T> <= burst_values);
+  return {S::rows, panel_columns<S, T>, multiply<S, T>, copy<S, T>, burst<S, T>, Index(2) * burst_chains * burst_unroll * lanes<S, T>};
+}
+
+}  // namespace
+}  // namespace rw::detail

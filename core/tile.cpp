@@ -1,0 +1,169 @@
+// Running tile programs.
+#include <algorithm>
+#include <rewind/core/format.hpp>
+#include <rewind/core/team.hpp>
+#include <rewind/core/tile_run.hpp>
+
+namespace rw {
+
+namespace simd {
+const TileKernels& tile_kernels(Isa isa) {
+  switch (isa) {
+    case Isa::sse2: return tile_kernels_sse2;
+    case Isa::avx2: return tile_kernels_avx2;
+    case Isa::avx512: break;
+  }
+  return tile_kernels_avx512;
+}
+}  // namespace simd
+
+namespace tile {
+
+/// Calls f(rows) for each stretch of rows begin .. end-1 within one turn of the innermost row axis, with every operand's base at its start.
+template <class F>
+void Run::for_segments(F&& f) {
+  Index inner = extent_[axes_ - 1];
+  for (Index row = begin_; row < end_;) {
+    Index within = row % inner, outer = row / inner, count = std::min(inner - within, end_ - row);
+    for (auto& m : scratch_.memory) m.base = m.origin + static_cast<std::uintptr_t>(within * m.row * m.size);
+    for (int a = axes_ - 2; a >= 0; --a) {
+      Index at = outer % extent_[a];
+      outer /= extent_[a];
+      for (auto& m : scratch_.memory) m.base += static_cast<std::uintptr_t>(at * m.stride[a] * m.size);
+    }
+    f(count);
+    row += count;
+  }
+}
+
+void Run::check() {
+  for_segments([&](Index rows) {
+    for (const auto& i : plan_.program.code) {
+      if (i.kind != Kind::gather) continue;
+      const auto& index = scratch_.memory[i.index];
+      check_indices(plan_.program.operands[i.index], reinterpret_cast<const void*>(index.base), rows, columns_, index.row,
+                    i.narrow ? 0 : index.column, scratch_.memory[i.operand].rows);
+    }
+  });
+}
+
+void Run::execute() {
+  for_segments([&](Index rows) {
+    for (Index row = 0; row < rows; row += tile_rows_) tile(row, std::min(tile_rows_, rows - row));
+  });
+}
+
+void Run::tile(Index row, Index rows) {
+  auto move_to = [&](const List& list, Index column) {
+    if (list.begin == list.end) return;
+    for (auto& m : scratch_.memory) m.place = m.base + static_cast<std::uintptr_t>((row * m.row + column * m.column) * m.size);
+    for (int p = list.patch_begin; p < list.patch_end; ++p) {
+      const auto& patch = scratch_.patches[p];
+      *patch.slot = reinterpret_cast<void*>(patch.memory->place);
+    }
+  };
+  for (std::size_t phase = 0; phase < schedule_->phases.size(); ++phase) {
+    const List& narrow = scratch_.lists[2 * phase];
+    const List& points = scratch_.lists[2 * phase + 1];
+    move_to(narrow, 0);
+    play(narrow, rows, 1, 0);
+    if (points.begin == points.end) continue;
+    for (Index column = 0; column < columns_; column += tile_columns_) {
+      move_to(points, column);
+      play(points, rows, std::min(tile_columns_, columns_ - column), column);
+    }
+  }
+}
+
+void Run::play(const List& list, Index rows, Index columns, Index column) {
+  for (int n = list.begin; n < list.end; ++n) {
+    const Bound& b = scratch_.bound[n];
+    Index r = b.one_row ? 1 : rows, c = b.one_column || b.narrow ? 1 : columns;
+    switch (b.kind) {
+      case Kind::apply:
+        if (b.narrow) {
+          b.apply(1, rows, b.in, b.out);
+        } else if (b.flat) {
+          b.apply(1, rows * columns, b.in, b.out);
+        } else {
+          b.apply(rows, columns, b.in, b.out);
+        }
+        break;
+      case Kind::sum:
+      case Kind::max:
+      case Kind::min: b.reduce(rows, columns, b.in[0], b.out.data, column == 0); break;
+      case Kind::load:
+      case Kind::store: b.move(r, c, b.in[0].data, b.in[0].row, b.in_column, b.out.data, b.out.row, b.out_column); break;
+      case Kind::gather:
+        gather(r, c, b.dtype, b.index_dtype, dtype_, b.in[0].data, b.in[0].row, b.in_column, b.memory->gather_stride, b.in[1].data, b.in[1].row,
+               b.index->column, b.out.data, b.out.row);
+        break;
+      case Kind::uniform:
+      case Kind::normal:
+        random(b.kind, dtype_, b.memory->data, b.memory->place, r, c, b.in[0].row, b.in_column, b.out.data, b.out.row);
+        break;
+      case Kind::column: columns_from(dtype_, column, columns, b.out.data); break;
+    }
+  }
+}
+
+}  // namespace tile
+
+struct Tile::Impl {
+  tile::Plan plan;
+  const simd::TileKernels::Set& kernels;
+};
+
+Tile::Tile(const TileProgram& program, Isa isa)
+    : impl_(new Impl{tile::make_plan(program), simd::tile_kernels(isa).set(program.dtype)}) {}
+Tile::~Tile() = default;
+Tile::Tile(Tile&&) noexcept = default;
+Tile& Tile::operator=(Tile&&) noexcept = default;
+
+namespace {
+Index rows_of(const Shape& space) {
+  Index rows = 1;
+  for (int i = 0; i + 1 < space.rank(); ++i) rows *= space[i];
+  return rows;
+}
+}  // namespace
+
+void Tile::run(const Shape& space, const TileOperand* operands, Index begin, Index end) const {
+  if (begin >= end || space.size() == 0) return;
+  tile::Run run(impl_->plan, impl_->kernels, space, operands, begin, end);
+  if (impl_->plan.any_gather) run.check();
+  run.execute();
+}
+
+void Tile::run(const Shape& space, const TileOperand* operands, bool split) const {
+  const auto& plan = impl_->plan;
+  Index rows = rows_of(space);
+  if (rows == 0 || space.size() == 0) return;
+  constexpr double worthwhile = 20e3;  // nanoseconds: waking a thread costs a few thousand
+  int parts = split && plan.cost * static_cast<double>(space.size()) > worthwhile ? threads() : 1;
+  if (parts == 1 || (rows < parts && (plan.any_narrow || plan.any_column))) return run(space, operands, 0, rows);
+  tile::Run(plan, impl_->kernels, space, operands, 0, rows).check();
+  if (rows >= parts) {
+    parallel(parts, [&](int part) {
+      auto [begin, end] = share_of(rows, part, parts);
+      if (begin < end) tile::Run(plan, impl_->kernels, space, operands, begin, end).execute();
+    });
+    return;
+  }
+  parallel(parts, [&](int part) {
+    int last = space.rank() - 1;
+    auto [begin, end] = share_of(space[last], part, parts, 64);
+    if (begin >= end) return;
+    Shape share = space;
+    share[last] = end - begin;
+    std::vector<TileOperand> moved(operands, operands + plan.program.operands.size());
+    for (std::size_t o = 0; o < moved.size(); ++o) {
+      Index step = begin * moved[o].strides[last];
+      moved[o].counter += static_cast<std::uint64_t>(step);
+      if (!plan.random[o]) moved[o].data = static_cast<std::byte*>(moved[o].data) + step * size_of(plan.program.operands[o]);
+    }
+    tile::Run(plan, impl_->kernels, share, moved.data(), 0, rows).execute();
+  });
+}
+
+}  // namespace rw

@@ -1,0 +1,248 @@
+// Binding a run: which values stay in memory, which get registers, which kernels do the work.
+#include <algorithm>
+#include <new>
+#include <rewind/core/tile_run.hpp>
+
+namespace rw::tile {
+
+namespace {
+constexpr std::align_val_t cache_line{64};
+thread_local Scratch scratch;
+}  // namespace
+
+Scratch::~Scratch() { ::operator delete(registers, cache_line); }
+
+std::byte* Scratch::reserve(Index bytes) {
+  if (bytes > register_bytes) {
+    ::operator delete(registers, cache_line);
+    registers = nullptr;
+    register_bytes = 0;
+    registers = static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), cache_line));
+    register_bytes = bytes;
+  }
+  return registers;
+}
+
+Run::Run(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin, Index end)
+    : plan_(plan), kernels_(kernels), scratch_(scratch), dtype_(plan.program.dtype), size_(size_of(dtype_)), begin_(begin), end_(end) {
+  std::size_t count = plan.program.operands.size();
+  int rank = space.rank();
+  scratch_.memory.resize(count);
+  std::vector<Memory>& memory = scratch_.memory;
+  for (std::size_t o = 0; o < count; ++o) {
+    const auto& from = operands[o];
+    auto& m = memory[o];
+    m.origin = reinterpret_cast<std::uintptr_t>(from.data);
+    m.size = size_of(plan.program.operands[o]);
+    m.gather_stride = from.gather_stride;
+    m.rows = from.rows;
+    m.data = from.data;
+    for (int i = 0; i + 1 < rank; ++i) m.stride[i] = from.strides[i];
+    m.column = rank ? from.strides[rank - 1] : 0;
+  }
+  for (const auto& i : plan.program.code) {
+    if (!is_random(i.kind)) continue;
+    auto& m = memory[i.operand];
+    m.origin = operands[i.operand].counter;
+    m.size = 1;
+  }
+  collapse(space);
+  choose();
+}
+
+/// Drops row axes of extent 1, joins row axes that every operand walks as one, and columns with rows where nothing depends on rows.
+void Run::collapse(const Shape& space) {
+  auto& memory = scratch_.memory;
+  int rank = space.rank();
+  columns_ = rank ? space[rank - 1] : 1;
+  auto all = [&](auto&& holds) { return std::all_of(memory.begin(), memory.end(), holds); };
+  for (int i = 0; i + 1 < rank; ++i) {
+    if (space[i] == 1) continue;
+    bool joins = axes_ > 0 && all([&](const Memory& m) { return m.stride[axes_ - 1] == m.stride[i] * space[i]; });
+    if (!joins) ++axes_;
+    extent_[axes_ - 1] = joins ? extent_[axes_ - 1] * space[i] : space[i];
+    for (auto& m : memory) m.stride[axes_ - 1] = m.stride[i];
+  }
+  if (axes_ == 0) {
+    extent_[axes_++] = 1;
+    for (auto& m : memory) m.stride[0] = 0;
+  }
+  if (axes_ == 1) {
+    for (auto& m : memory) m.origin += static_cast<std::uintptr_t>(begin_ * m.stride[0] * m.size);
+    extent_[0] = end_ - begin_;
+    begin_ = 0;
+    end_ = extent_[0];
+    bool flat = !plan_.any_narrow && !plan_.any_column && extent_[0] > 1;
+    if (flat && (columns_ == 1 || all([&](const Memory& m) { return m.stride[0] == m.column * columns_; }))) {
+      if (columns_ == 1)
+        for (auto& m : memory) m.column = m.stride[0];
+      columns_ *= extent_[0];
+      extent_[0] = end_ = 1;
+    }
+  }
+  for (auto& m : memory) m.row = m.stride[axes_ - 1];
+}
+
+/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 128 KB (L2),
+/// for reading a register from there costs less than computing the chain again.
+void Run::choose() {
+  const auto* fast = &plan_.whole[0];
+  Index target = std::clamp<Index>(24 * 1024 / (std::max(fast->registers, 1) * size_), 256, 1024) / 256 * 256;
+  bool chunks = columns_ > target && (!plan_.any_narrow || columns_ * fast->registers * size_ > 128 * 1024);
+  const auto* family = chunks ? plan_.chunked : plan_.whole;
+  hazards_ = &family[0].hazards;
+  safe_ = std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return aliased(h); });
+  schedule_ = &family[safe_];
+  tile_columns_ = chunks ? target : columns_;
+  tile_rows_ = chunks ? 1 : std::clamp<Index>(target / columns_, 1, plan_.any_narrow ? 256 : target);
+  tile_rows_ = std::min(tile_rows_, extent_[axes_ - 1]);
+  register_stride_ = (tile_rows_ * tile_columns_ * size_ + 127) / 64 * 64;
+  narrow_stride_ = (tile_rows_ * size_ + 63) / 64 * 64;
+  registers_ = scratch_.reserve(register_stride_ * schedule_->registers + narrow_stride_ * plan_.narrows);
+  bind();
+}
+
+void* Run::register_of(const Step& step) const {
+  if (plan_.narrow[step.instruction]) return registers_ + register_stride_ * schedule_->registers + narrow_stride_ * step.out;
+  return registers_ + register_stride_ * step.out;
+}
+
+void Run::bind() {
+  std::size_t steps = 0;
+  for (const auto& phase : schedule_->phases) steps += phase.rows.size() + phase.points.size();
+  scratch_.bound.clear();
+  scratch_.bound.reserve(steps);
+  scratch_.patches.clear();
+  scratch_.lists.clear();
+  scratch_.location.resize(plan_.program.code.size());
+  for (const auto& phase : schedule_->phases) {
+    bind_steps(phase.rows, false);
+    bind_steps(phase.points, true);
+  }
+}
+
+/// The memory that a full value can be computed into: that of its first store, if dtype and strides allow.
+const Memory* Run::direct_store(const std::vector<Step>& steps, int value) const {
+  const auto& code = plan_.program.code;
+  for (const auto& step : steps) {
+    const auto& i = code[step.instruction];
+    if (i.kind != Kind::store || i.a != value) continue;
+    const auto& m = scratch_.memory[i.operand];
+    if (plan_.program.operands[i.operand] == dtype_ && (m.column == 1 || columns_ == 1)) return &m;
+  }
+  return nullptr;
+}
+
+void Run::bind_steps(const std::vector<Step>& steps, bool points) {
+  const auto& code = plan_.program.code;
+  auto& s = scratch_;
+  List list{static_cast<int>(s.bound.size()), 0, static_cast<int>(s.patches.size()), 0};
+  auto follow = [&](void*& slot, const Memory* m) {
+    if (m) s.patches.push_back({&slot, m});
+  };
+  for (const auto& step : steps) {
+    int n = step.instruction;
+    const auto& i = code[n];
+    auto& to = s.location[n];
+    bool narrow = plan_.narrow[n], full = points && !narrow;
+    const Memory* m = i.operand >= 0 ? &s.memory[i.operand] : nullptr;
+    if (i.kind == Kind::load && full && plan_.program.operands[i.operand] == dtype_ && (m->column == 1 || m->column == 0 || columns_ == 1)) {
+      bool overwritten = safe_ && std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return h.read == i.operand && aliased(h); });
+      if (!overwritten) {
+        to = {{nullptr, m->row}, m, m->column == 0 && columns_ > 1};
+        continue;
+      }
+    }
+    if (i.kind == Kind::store && !narrow && s.location[i.a].memory == m) continue;
+    auto& b = s.bound.emplace_back();
+    b.kind = i.kind;
+    b.narrow = narrow;
+    const Memory* direct = full && (i.kind == Kind::apply || i.kind == Kind::gather || is_random(i.kind)) ? direct_store(steps, n) : nullptr;
+    if (is_source(i.kind)) {
+      bind_source(b, step, direct);
+      if (i.kind == Kind::load || i.kind == Kind::gather) follow(b.in[0].data, m);
+      if (i.kind == Kind::gather) follow(b.in[1].data, b.index);
+      follow(b.out.data, s.location[n].memory);
+    } else if (i.kind == Kind::store) {
+      const auto& from = s.location[i.a];
+      b.move = kernels_.store[static_cast<int>(plan_.program.operands[i.operand])];
+      b.in[0] = from.span;
+      b.in_column = narrow || from.one_column ? 0 : 1;
+      b.out = {nullptr, m->row};
+      b.out_column = m->column;
+      follow(b.in[0].data, from.memory);
+      follow(b.out.data, m);
+    } else {
+      to = direct ? Scratch::Location{{nullptr, direct->row}, direct, false}
+                  : Scratch::Location{{register_of(step), narrow ? 1 : tile_columns_}, nullptr, narrow};
+      b.out = to.span;
+      bind_apply(b, step);
+      int k = 0;
+      for (int v : {i.a, i.b, i.c})
+        if (v >= 0) follow(b.in[k++].data, s.location[v].memory);
+      follow(b.out.data, to.memory);
+    }
+  }
+  list.end = static_cast<int>(s.bound.size());
+  list.patch_end = static_cast<int>(s.patches.size());
+  s.lists.push_back(list);
+}
+
+/// What does not vary along rows or columns is made once and read in the form that repeats it.
+void Run::bind_source(Bound& b, const Step& step, const Memory* direct) {
+  const auto& i = plan_.program.code[step.instruction];
+  auto& s = scratch_;
+  bool narrow = b.narrow, varies_down = false, varies_along = true;
+  if (i.kind != Kind::column) {
+    const auto& m = s.memory[i.operand];
+    b.memory = &m;
+    b.dtype = plan_.program.operands[i.operand];
+    b.in[0].row = m.row;
+    b.in_column = m.column;
+    varies_down = m.row != 0;
+    varies_along = m.column != 0;
+    if (i.kind == Kind::gather) {
+      b.index = &s.memory[i.index];
+      b.index_dtype = plan_.program.operands[i.index];
+      b.in[1].row = b.index->row;
+      varies_down |= b.index->row != 0;
+      varies_along |= b.index->column != 0;
+    }
+    if (i.kind == Kind::load) b.move = kernels_.load[static_cast<int>(b.dtype)];
+  }
+  if (direct) {
+    b.out.row = direct->row;
+    s.location[step.instruction] = {{nullptr, direct->row}, direct, false};
+  } else {
+    b.one_column = narrow || (!varies_along && columns_ > 1);
+    b.one_row = !narrow && !varies_down;
+    Index row = b.one_row ? 0 : b.one_column ? 1 : tile_columns_;
+    b.out = {register_of(step), row};
+    s.location[step.instruction] = {b.out, nullptr, b.one_column};
+  }
+  b.out_column = 1;
+}
+
+void Run::bind_apply(Bound& b, const Step& step) {
+  const auto& i = plan_.program.code[step.instruction];
+  int form = 0, k = 0;
+  bool flat = is_reduction(i.kind) ? false : b.out.row == tile_columns_;
+  for (int v : {i.a, i.b, i.c}) {
+    if (v < 0) continue;
+    const auto& from = scratch_.location[v];
+    b.in[k] = from.span;
+    bool one = from.one_column && !b.narrow && tile_columns_ > 1;
+    if (is_reduction(i.kind)) one = from.one_column;
+    form |= one << k;
+    flat = flat && from.span.row == (one ? 0 : tile_columns_);
+    ++k;
+  }
+  b.flat = flat && !b.narrow;
+  if (is_reduction(i.kind)) {
+    b.reduce = kernels_.reduce[static_cast<int>(i.kind) - static_cast<int>(Kind::sum)][form];
+  } else {
+    b.apply = kernels_.apply[i.code][form];
+  }
+}
+
+}  // namespace rw::tile

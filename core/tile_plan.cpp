@@ -1,0 +1,210 @@
+// Compiling tile programs: checks, depths, schedules, registers.
+#include <algorithm>
+#include <rewind/core/format.hpp>
+#include <rewind/core/tile_plan.hpp>
+
+namespace rw::tile {
+
+namespace {
+
+template <class F>
+void for_operands(const Instruction& i, F&& f) {
+  for (int v : {i.a, i.b, i.c})
+    if (v >= 0) f(v);
+}
+
+void check(const TileProgram& program) {
+  if (!is_floating(program.dtype)) fail<ValueError>("tile: programs compute in f32 or f64: dtype is {}", program.dtype);
+  int count = static_cast<int>(program.code.size()), operands = static_cast<int>(program.operands.size());
+  for (int n = 0; n < count; ++n) {
+    const auto& i = program.code[n];
+    int arity = i.kind == Kind::apply ? (i.code < op::All::size ? op::info[i.code].arity : -1) : is_source(i.kind) ? 0 : 1;
+    if (arity < 0) fail<ValueError>("tile: no such operation: instruction {} has code {}", n, i.code);
+    int given = 0;
+    for_operands(i, [&](int v) {
+      ++given;
+      if (v >= n || program.code[v].kind == Kind::store) fail<ValueError>("tile: value not made before its use: instruction {} uses {}", n, v);
+    });
+    if (given != arity) fail<ValueError>("tile: wrong number of values: instruction {} has {}, needs {}", n, given, arity);
+    bool memory = i.kind != Kind::apply && i.kind != Kind::column && !is_reduction(i.kind);
+    if (memory && (i.operand < 0 || i.operand >= operands))
+      fail<ValueError>("tile: no such operand: instruction {} names {} of {}", n, i.operand, operands);
+    if (i.kind == Kind::gather) {
+      if (i.index < 0 || i.index >= operands) fail<ValueError>("tile: no such operand: instruction {} names {} of {}", n, i.index, operands);
+      DType d = program.operands[i.index];
+      if (d != DType::i32 && d != DType::i64) fail<ValueError>("tile: gather takes i32 or i64 indices: operand {} is {}", i.index, d);
+    }
+    if (is_random(i.kind) && program.operands[i.operand] != DType::i64)
+      fail<ValueError>("tile: random keys are i64: operand {} is {}", i.operand, program.operands[i.operand]);
+    if (i.kind == Kind::column && i.narrow) fail<ValueError>("tile: column is full: instruction {} is marked narrow", n);
+  }
+}
+
+void find_narrow(Plan& plan) {
+  const auto& code = plan.program.code;
+  plan.narrow.resize(code.size());
+  plan.narrow_out.resize(code.size(), -1);
+  for (std::size_t n = 0; n < code.size(); ++n) {
+    const auto& i = code[n];
+    if (is_reduction(i.kind)) {
+      if (plan.narrow[i.a]) fail<ValueError>("tile: row reductions take full values: instruction {} reduces {}, which is narrow", n, i.a);
+      plan.narrow[n] = true;
+    } else if (i.kind == Kind::store) {
+      plan.narrow[n] = plan.narrow[i.a];
+      continue;
+    } else {
+      plan.narrow[n] = i.narrow;
+      for_operands(i, [&](int v) {
+        if (i.narrow && !plan.narrow[v]) fail<ValueError>("tile: narrow values come of narrow ones: instruction {} uses {}, which is full", n, v);
+      });
+    }
+    if (plan.narrow[n]) plan.narrow_out[n] = plan.narrows++;
+  }
+  plan.any_narrow = plan.narrows > 0;
+}
+
+/// The wanted instructions in program order, sources where they are first used, or all at the start.
+std::vector<Step> ordered(const Plan& plan, const std::vector<bool>& wanted, bool safe) {
+  const auto& code = plan.program.code;
+  int count = static_cast<int>(code.size());
+  std::vector<Step> steps;
+  std::vector<bool> placed(code.size());
+  auto place = [&](int n) {
+    if (!placed[n]) steps.push_back({n, plan.narrow_out[n]});
+    placed[n] = true;
+  };
+  std::vector<bool> used(code.size());
+  for (int n = 0; n < count; ++n)
+    if (wanted[n]) for_operands(code[n], [&](int v) { used[v] = true; });
+  for (int n = 0; n < count && safe; ++n)
+    if (wanted[n] && is_source(code[n].kind) && used[n]) place(n);
+  for (int n = 0; n < count; ++n) {
+    if (!wanted[n] || is_source(code[n].kind)) continue;
+    for_operands(code[n], [&](int v) {
+      if (is_source(code[v].kind) && wanted[v]) place(v);
+    });
+    place(n);
+  }
+  return steps;
+}
+
+/// Full registers for the steps of one phase: a result may take the register of an operand that dies in it, unless that is a source, whose
+/// rows may lie in the register in another form.
+int assign(const Plan& plan, std::vector<Step>& steps) {
+  const auto& code = plan.program.code;
+  std::vector<int> last(code.size(), -1), where(code.size(), -1), free;
+  int registers = 0;
+  for (int s = 0; s < static_cast<int>(steps.size()); ++s) {
+    int n = steps[s].instruction;
+    last[n] = s;
+    for_operands(code[n], [&](int v) { last[v] = s; });
+  }
+  for (int s = 0; s < static_cast<int>(steps.size()); ++s) {
+    int n = steps[s].instruction;
+    auto release = [&](bool sources) {
+      for_operands(code[n], [&](int v) {
+        if (last[v] != s || where[v] < 0 || is_source(code[v].kind) != sources) return;
+        free.push_back(where[v]);
+        where[v] = -1;
+      });
+    };
+    release(false);
+    if (code[n].kind != Kind::store && !plan.narrow[n]) {
+      if (free.empty()) free.push_back(registers++);
+      where[n] = steps[s].out = free.back();
+      free.pop_back();
+      if (last[n] == s) free.push_back(where[n]), where[n] = -1;
+    }
+    release(true);
+  }
+  return registers;
+}
+
+void find_hazards(const Plan& plan, const std::vector<Step>& steps, std::vector<Hazard>& hazards) {
+  const auto& code = plan.program.code;
+  int count = static_cast<int>(steps.size());
+  std::vector<int> made(code.size(), -1), last(code.size(), -1);
+  for (int s = 0; s < count; ++s) {
+    made[steps[s].instruction] = s;
+    for_operands(code[steps[s].instruction], [&](int v) { last[v] = s; });
+  }
+  for (int s = 0; s < count; ++s) {
+    const auto& store = code[steps[s].instruction];
+    if (store.kind != Kind::store) continue;
+    int written = code[store.a].kind == Kind::load ? s : std::min(s, std::max(made[store.a], 0));
+    for (int t = 0; t < count; ++t) {
+      int n = steps[t].instruction;
+      if ((code[n].kind != Kind::load && code[n].kind != Kind::gather) || last[n] <= written) continue;
+      hazards.push_back({store.operand, code[n].operand});
+      if (code[n].kind == Kind::gather) hazards.push_back({store.operand, code[n].index});
+    }
+  }
+}
+
+Schedule whole(const Plan& plan, bool safe) {
+  Schedule schedule;
+  auto& phase = schedule.phases.emplace_back();
+  phase.points = ordered(plan, std::vector<bool>(plan.program.code.size(), true), safe);
+  schedule.registers = assign(plan, phase.points);
+  if (!safe) find_hazards(plan, phase.points, schedule.hazards);
+  return schedule;
+}
+
+/// Depth of a value: reductions that must be complete before it can be computed. Full stores wait for the last pass over the columns, for
+/// every pass but the last reads the loads again; narrow stores come at the end.
+Schedule chunked(const Plan& plan, bool safe) {
+  const auto& code = plan.program.code;
+  int count = static_cast<int>(code.size()), deepest = 0, deepest_store = -1;
+  std::vector<int> depth(code.size());
+  for (int n = 0; n < count; ++n) {
+    for_operands(code[n], [&](int v) { depth[n] = std::max(depth[n], depth[v]); });
+    if (code[n].kind == Kind::store && !plan.narrow[n]) deepest_store = std::max(deepest_store, depth[n]);
+    if (is_reduction(code[n].kind)) deepest = std::max(deepest, ++depth[n]);
+  }
+  int store_phase = deepest_store == deepest ? deepest : deepest - 1;
+  Schedule schedule;
+  for (int p = 0; p <= deepest + 1; ++p) {
+    auto& phase = schedule.phases.emplace_back();
+    std::vector<bool> rows(code.size()), points(code.size());
+    for (int n = count - 1; n >= 0; --n) {
+      bool store = code[n].kind == Kind::store;
+      if (plan.narrow[n] && !is_reduction(code[n].kind)) {
+        rows[n] = p == (store ? deepest + 1 : depth[n]);
+        continue;
+      }
+      if (store && p == store_phase) points[n] = true;
+      if (is_reduction(code[n].kind) && depth[n] == p + 1) points[n] = true;
+      if (points[n]) for_operands(code[n], [&](int v) { points[v] = points[v] || !plan.narrow[v]; });
+    }
+    for (int n = 0; n < count; ++n)
+      if (rows[n]) phase.rows.push_back({n, plan.narrow_out[n]});
+    phase.points = ordered(plan, points, safe);
+    schedule.registers = std::max(schedule.registers, assign(plan, phase.points));
+    if (!safe) find_hazards(plan, phase.points, schedule.hazards);
+  }
+  return schedule;
+}
+
+}  // namespace
+
+Plan make_plan(const TileProgram& program) {
+  check(program);
+  Plan plan;
+  plan.program = program;
+  find_narrow(plan);
+  plan.random.resize(program.operands.size());
+  for (const auto& i : program.code) {
+    plan.any_column |= i.kind == Kind::column;
+    plan.any_gather |= i.kind == Kind::gather;
+    if (is_random(i.kind)) plan.random[i.operand] = true;
+    bool slow = (i.kind == Kind::apply && !op::info[i.code].cheap) || i.kind == Kind::gather || is_random(i.kind);
+    if (!i.narrow) plan.cost += (slow ? 0.8 : 0.15) * (program.dtype == DType::f64 ? 2.5 : 1);
+  }
+  for (bool safe : {false, true}) {
+    plan.whole[safe] = whole(plan, safe);
+    plan.chunked[safe] = chunked(plan, safe);
+  }
+  return plan;
+}
+
+}  // namespace rw::tile

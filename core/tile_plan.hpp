@@ -1,0 +1,66 @@
+// Inside the tile machine: a program compiled into schedules. Included by core/tile*.cpp alone.
+#pragma once
+
+#include <rewind/core/simd/tile_kernels.hpp>
+#include <rewind/core/tile.hpp>
+#include <vector>
+
+namespace rw::tile {
+
+using Kind = TileProgram::Kind;
+using Instruction = TileProgram::Instruction;
+
+constexpr bool is_source(Kind kind) { return kind <= Kind::normal; }
+constexpr bool is_reduction(Kind kind) { return kind == Kind::sum || kind == Kind::max || kind == Kind::min; }
+constexpr bool is_random(Kind kind) { return kind == Kind::uniform || kind == Kind::normal; }
+
+/// One instruction at its place, and the register that gets its value (full and narrow registers are counted apart; -1 for stores).
+struct Step {
+  int instruction;
+  int out = -1;
+};
+
+/// First `rows`, narrow steps alone, once a tile; then `points`, once a chunk of columns.
+struct Phase {
+  std::vector<Step> rows, points;
+};
+
+/// A store that comes before the last read of another operand: if both are the same memory, the schedule would read what it wrote.
+struct Hazard {
+  int store, read;
+};
+
+struct Schedule {
+  std::vector<Phase> phases;
+  int registers = 0;  ///< full ones; narrow values have a register each
+  std::vector<Hazard> hazards;
+};
+
+/// Columns in one go: all (whole: one phase, in program order), or chunks (a phase for each depth of reductions, the chain of full values
+/// computed again in each). Each in two forms: fast loads a value where it is first used; safe loads everything first.
+struct Plan {
+  TileProgram program;
+  std::vector<bool> narrow;     ///< by instruction
+  std::vector<int> narrow_out;  ///< register of a narrow value
+  std::vector<bool> random;     ///< by operand: a key
+  int narrows = 0;
+  bool any_narrow = false;      ///< some value is narrow: columns cannot be merged with rows
+  bool any_column = false;      ///< positions along the last axis matter
+  bool any_gather = false;
+  double cost = 0;              ///< rough nanoseconds a point
+  Schedule whole[2], chunked[2];  ///< [safe]
+};
+
+Plan make_plan(const TileProgram& program);
+
+/// Sources that are not plain copies; rows x columns elements to out with row stride out_row.
+void gather(Index rows, Index columns, DType data_dtype, DType index_dtype, DType out_dtype, const void* data, Index row, Index column,
+            Index gather_stride, const void* index, Index index_row, Index index_column, void* out, Index out_row);
+void random(Kind kind, DType dtype, const void* key, std::uint64_t first, Index rows, Index columns, Index row, Index column, void* out,
+            Index out_row);
+void columns_from(DType dtype, Index first, Index columns, void* out);
+
+/// Throws ValueError if one of rows x columns indices lies outside 0 .. extent-1.
+void check_indices(DType dtype, const void* index, Index rows, Index columns, Index row, Index column, Index extent);
+
+}  // namespace rw::tile

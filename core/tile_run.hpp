@@ -1,0 +1,102 @@
+// Inside the tile machine: one run of a plan. Included by core/tile*.cpp alone.
+#pragma once
+
+#include <rewind/core/tile_plan.hpp>
+#include <vector>
+
+namespace rw::tile {
+
+/// An operand in this run: strides along the collapsed axes, and its place at the tile at hand. For random numbers `place` counts elements.
+struct Memory {
+  std::uintptr_t origin = 0, base = 0, place = 0;
+  Index size = 0;                    ///< bytes of an element; 1 for random numbers
+  Index stride[max_rank + 1] = {};   ///< elements: row axes, outermost first
+  Index row = 0, column = 0;         ///< elements: innermost row axis, columns
+  Index gather_stride = 0, rows = 0;
+  void* data = nullptr;              ///< as given: random keys, and what aliases what
+};
+
+/// A step with kernel, registers and memory bound.
+struct Bound {
+  Kind kind;
+  bool flat = false;        ///< rows lie end to end in all operands: one long row
+  bool narrow = false;      ///< one element a row
+  bool one_row = false;     ///< the value is the same in all rows of the tile
+  bool one_column = false;  ///< the value is the same in all columns
+  union {
+    simd::ApplyKernel apply;
+    simd::ReduceKernel reduce;
+    simd::MoveKernel move;
+  };
+  simd::Span in[3], out;
+  Index in_column = 0, out_column = 0;  ///< moves
+  const Memory* memory = nullptr;       ///< gather and random: the operand; `index`: of the row numbers
+  const Memory* index = nullptr;
+  DType dtype = DType::f32, index_dtype = DType::i64;
+};
+
+/// A pointer of a bound step that follows its operand from tile to tile.
+struct Patch {
+  void** slot;
+  const Memory* memory;
+};
+
+struct List {
+  int begin = 0, end = 0, patch_begin = 0, patch_end = 0;
+};
+
+/// Reused from run to run by each thread, so that a run allocates nothing.
+struct Scratch {
+  std::vector<Memory> memory;
+  std::vector<Bound> bound;
+  std::vector<Patch> patches;
+  std::vector<List> lists;  ///< two a phase: rows, points
+  struct Location {
+    simd::Span span;
+    const Memory* memory = nullptr;  ///< null: a register
+    bool one_column = false;
+  };
+  std::vector<Location> location;
+  std::byte* registers = nullptr;
+  Index register_bytes = 0;
+  ~Scratch();
+  std::byte* reserve(Index bytes);
+};
+
+class Run {
+ public:
+  Run(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin, Index end);
+  void check();  ///< the indices of gathers
+  void execute();
+
+ private:
+  void collapse(const Shape& space);
+  void choose();
+  bool aliased(const Hazard& h) const { return scratch_.memory[h.store].data == scratch_.memory[h.read].data; }
+  void bind();
+  void bind_steps(const std::vector<Step>& steps, bool points);
+  void bind_source(Bound& b, const Step& step, const Memory* direct);
+  void bind_apply(Bound& b, const Step& step);
+  const Memory* direct_store(const std::vector<Step>& steps, int value) const;
+  void* register_of(const Step& step) const;
+  template <class F>
+  void for_segments(F&& f);
+  void tile(Index row, Index rows);
+  void play(const List& list, Index rows, Index columns, Index column);
+
+  const Plan& plan_;
+  const simd::TileKernels::Set& kernels_;
+  Scratch& scratch_;
+  DType dtype_;
+  Index size_;                            ///< bytes of an element of a register
+  Index extent_[max_rank + 1] = {};       ///< row axes, outermost first
+  int axes_ = 0;
+  Index columns_ = 1, begin_, end_;
+  bool safe_ = false;
+  const Schedule* schedule_ = nullptr;
+  const std::vector<Hazard>* hazards_ = nullptr;
+  Index tile_rows_ = 1, tile_columns_ = 1, register_stride_ = 0, narrow_stride_ = 0;
+  std::byte* registers_ = nullptr;
+};
+
+}  // namespace rw::tile

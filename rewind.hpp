@@ -1,0 +1,30 @@
+// All of Rewind but the bridge to xtensor, <rewind/core/xtensor.hpp>.
+#pragma once
+
+#include <rewind/autograd/custom.hpp>
+#include <rewind/autograd/fields.hpp>
+#include <rewind/autograd/gradcheck.hpp>
+#include <rewind/autograd/gradients.hpp>
+#include <rewind/autograd/init.hpp>
+#include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/parameter.hpp>
+#include <rewind/autograd/scan.hpp>
+#include <rewind/autograd/structs.hpp>
+#include <rewind/autograd/tape.hpp>
+#include <rewind/autograd/variable.hpp>
+#include <rewind/core/isa.hpp>
+#include <rewind/core/random.hpp>
+#include <rewind/core/safetensors.hpp>
+#include <rewind/core/team.hpp>
+#include <rewind/nn/nn.hpp>
+#include <rewind/optim/optim.hpp>
+#include <rewind/train/checkpoint.hpp>
+#include <rewind/train/curve.hpp>
+#include <rewind/train/generate.hpp>
+#include <rewind/train/interrupt.hpp>
+#include <rewind/train/metrics.hpp>
+#include <rewind/train/report.hpp>
+#include <rewind/train/sampling.hpp>
+#include <rewind/train/stream.hpp>
+#include <rewind/train/text.hpp>
+#include <rewind/train/trainer.hpp>

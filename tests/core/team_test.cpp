@@ -1,0 +1,168 @@
+#include <rewind/core/team.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <stdexcept>
+#include <support.hpp>
+#include <thread>
+#include <vector>
+
+using namespace rw;
+
+namespace {
+/// Sets the number of threads for a block.
+struct Threads {
+  explicit Threads(int count) { set_threads(count); }
+  ~Threads() { set_threads(before); }
+  int before = threads();
+};
+
+/// How often each part ran.
+std::vector<int> counts(int parts) {
+  std::vector<std::atomic<int>> ran(static_cast<std::size_t>(parts));
+  parallel(parts, [&](int part) { ++ran[static_cast<std::size_t>(part)]; });
+  return {ran.begin(), ran.end()};
+}
+}  // namespace
+
+TEST_CASE("parallel: every part runs once, whatever the number of parts and threads") {
+  for (int count : {1, 2, 3, 8}) {
+    const Threads guard(count);
+    CHECK(threads() == count);
+    for (int parts : {0, 1, 2, 3, 7, 100}) CHECK(counts(parts) == std::vector<int>(static_cast<std::size_t>(parts), 1));
+  }
+}
+
+TEST_CASE("parallel: part p runs on the worker p modulo the team, part 0 on the caller") {
+  const Threads guard(3);
+  std::vector<std::thread::id> at(9);
+  parallel(9, [&](int part) { at[static_cast<std::size_t>(part)] = std::this_thread::get_id(); });
+  CHECK(at[0] == std::this_thread::get_id());
+  for (std::size_t p = 0; p < 9; ++p) CHECK(at[p] == at[p % 3]);
+  CHECK(at[1] != at[0]);
+  CHECK(at[1] != at[2]);
+}
+
+TEST_CASE("parallel: inside of a part all parts run in its thread") {
+  const Threads guard(2);
+  std::atomic<int> ran{0}, elsewhere{0};
+  parallel(4, [&](int) {
+    const auto self = std::this_thread::get_id();
+    parallel(5, [&](int) {
+      ++ran;
+      if (std::this_thread::get_id() != self) ++elsewhere;
+    });
+  });
+  CHECK(ran == 20);
+  CHECK(elsewhere == 0);
+}
+
+TEST_CASE("parallel: a caller who finds the team busy runs alone") {
+  const Threads guard(2);
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool busy = false, release = false;
+  std::thread other([&] {
+    parallel(2, [&](int part) {
+      if (part == 0) return;
+      std::unique_lock lock(mutex);
+      busy = true;
+      changed.notify_all();
+      changed.wait(lock, [&] { return release; });
+    });
+  });
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return busy; });
+  }
+  int ran = 0, elsewhere = 0;  // no atomics: one thread
+  const auto self = std::this_thread::get_id();
+  parallel(6, [&](int) {
+    ++ran;
+    if (std::this_thread::get_id() != self) ++elsewhere;
+  });
+  CHECK(ran == 6);
+  CHECK(elsewhere == 0);
+  {
+    const std::lock_guard lock(mutex);
+    release = true;
+  }
+  changed.notify_all();
+  other.join();
+}
+
+TEST_CASE("parallel: the first exception by part comes out, all parts run, the team goes on") {
+  for (int count : {1, 2, 3}) {
+    const Threads guard(count);
+    std::atomic<int> ran{0};
+    auto text = test::error_text<std::runtime_error>([&] {
+      parallel(10, [&](int part) {
+        ++ran;
+        if (part == 4 || part == 5 || part == 9) throw std::runtime_error("part " + std::to_string(part));
+      });
+    });
+    CHECK(text == "part 4");
+    CHECK(ran == 10);
+    CHECK(counts(5) == std::vector<int>(5, 1));
+  }
+}
+
+TEST_CASE("parallel: many calls in quick succession, from several threads") {
+  const Threads guard(2);
+  std::vector<int> sums(2);
+  for (int i = 0; i < 20000; ++i) parallel(2, [&](int part) { ++sums[static_cast<std::size_t>(part)]; });
+  CHECK(sums == std::vector<int>{20000, 20000});
+  std::atomic<int> total{0};
+  {
+    std::vector<std::jthread> callers;
+    for (int c = 0; c < 3; ++c)
+      callers.emplace_back([&] {
+        for (int i = 0; i < 500; ++i) parallel(3, [&](int) { ++total; });
+      });
+  }
+  CHECK(total == 4500);
+}
+
+TEST_CASE("parallel: what sleeps is woken") {
+  const Threads guard(2);
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::atomic<int> ran{0};
+    parallel(2, [&](int part) {
+      if (part == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      ++ran;
+    });
+    CHECK(ran == 2);
+  }
+}
+
+TEST_CASE("set_threads: errors") {
+  using test::error_text;
+  const Threads guard(2);
+  CHECK(error_text<ValueError>([] { set_threads(0); }) ==
+        "set_threads: count must be from 1 to 1024: got 0 (the default is one for each processor)");
+  CHECK(error_text<ValueError>([] { set_threads(1025); }) ==
+        "set_threads: count must be from 1 to 1024: got 1025 (the default is one for each processor)");
+  CHECK(error_text<ValueError>([] { parallel(2, [](int part) { set_threads(part + 3); }); }) ==
+        "set_threads: the team is running: got 3 inside of parallel (call it outside)");
+  CHECK(threads() == 2);
+}
+
+TEST_CASE("share_of: shares cover everything once, in multiples of the grain") {
+  for (Index n : {0, 1, 5, 16, 17, 100})
+    for (int parts : {1, 2, 3, 7})
+      for (Index grain : {1, 4, 16}) {
+        Index at = 0;
+        for (int part = 0; part < parts; ++part) {
+          const auto [begin, end] = share_of(n, part, parts, grain);
+          CHECK(begin == at);
+          CHECK(end >= begin);
+          if (end != n) CHECK(end % grain == 0);
+          at = end;
+        }
+        CHECK(at == n);
+      }
+}

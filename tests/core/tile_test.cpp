@@ -1,0 +1,583 @@
+// The tile machine against plain loops in double.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <rewind/core/random.hpp>
+#include <rewind/core/team.hpp>
+#include <rewind/core/tile.hpp>
+#include <string>
+
+#include "support.hpp"
+
+using namespace rw;
+using Kind = TileProgram::Kind;
+
+namespace {
+
+/// Builds a program line by line; every function gives the number of the value.
+struct Builder {
+  TileProgram program;
+  explicit Builder(DType dtype = DType::f64) { program.dtype = dtype; }
+  int operand(DType dtype) {
+    program.operands.push_back(dtype);
+    return static_cast<int>(program.operands.size()) - 1;
+  }
+  int add(TileProgram::Instruction i) {
+    program.code.push_back(i);
+    return static_cast<int>(program.code.size()) - 1;
+  }
+  int load(int operand, bool narrow = false) { return add({.kind = Kind::load, .narrow = narrow, .operand = operand}); }
+  template <class Op>
+  int apply(int a, int b = -1, int c = -1, bool narrow = false) {
+    return add({.kind = Kind::apply, .code = op::code<Op>, .narrow = narrow, .a = a, .b = b, .c = c});
+  }
+  int reduce(Kind kind, int a) { return add({.kind = kind, .a = a}); }
+  void store(int value, int operand) { add({.kind = Kind::store, .a = value, .operand = operand}); }
+};
+
+/// A memory operand of a test: elements in double, the dtype they are kept in, and its strides.
+struct Buffer {
+  DType dtype;
+  std::vector<std::byte> bytes;
+  Buffer(DType d, std::size_t n) : dtype(d), bytes(n * static_cast<std::size_t>(size_of(d))) {}
+  double get(Index i) const {
+    return visit(dtype, [&](auto t) {
+      decltype(t) v;
+      std::memcpy(&v, bytes.data() + static_cast<std::size_t>(i) * sizeof v, sizeof v);
+      return static_cast<double>(v);
+    });
+  }
+  void set(Index i, double x) {
+    visit(dtype, [&](auto t) {
+      auto v = static_cast<decltype(t)>(x);
+      std::memcpy(bytes.data() + static_cast<std::size_t>(i) * sizeof v, &v, sizeof v);
+    });
+  }
+};
+
+TileOperand operand(Buffer& b, std::initializer_list<Index> strides, Index offset = 0) {
+  TileOperand o;
+  o.data = b.bytes.data() + offset * size_of(b.dtype);
+  int i = 0;
+  for (Index s : strides) o.strides[i++] = s;
+  return o;
+}
+
+Buffer random_buffer(DType dtype, std::size_t n, unsigned seed) {
+  std::mt19937_64 bits(seed);
+  std::normal_distribution<double> normal;
+  Buffer b(dtype, n);
+  for (std::size_t i = 0; i < n; ++i) {
+    double x = normal(bits);
+    if (dtype == DType::boolean) x = x > 0;
+    if (dtype == DType::i32 || dtype == DType::i64) x = std::nearbyint(3 * x);
+    b.set(static_cast<Index>(i), x);
+  }
+  return b;
+}
+
+template <class F>
+void for_isas(F&& f) {
+  for (Isa isa : {Isa::sse2, Isa::avx2, Isa::avx512})
+    if (supported(isa)) f(isa);
+}
+
+double value_of(op::Code code, double x, double y, double z) {
+  if (code == op::code<op::Add>) return x + y;
+  if (code == op::code<op::Subtract>) return x - y;
+  if (code == op::code<op::Multiply>) return x * y;
+  if (code == op::code<op::Maximum>) return x >= y ? x : y;
+  if (code == op::code<op::Tanh>) return std::tanh(x);
+  if (code == op::code<op::Sigmoid>) return 1 / (1 + std::exp(-x));
+  if (code == op::code<op::Negate>) return -x;
+  if (code == op::code<op::Where>) return x != 0 ? y : z;
+  if (code == op::code<op::Clamp>) return x < y ? y : x > z ? z : x;
+  FAIL("no reference for code " << int(code));
+  return 0;
+}
+
+int runs = 0;
+
+/// Runs a program over [rows axes.., C] point by point in double, reading and writing nothing but copies.
+std::vector<Buffer> interpret(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands,
+                              const std::vector<Buffer*>& buffers) {
+  std::vector<Buffer> result;
+  for (auto* b : buffers) result.push_back(*b);
+  Index columns = space.rank() ? space.back() : 1, rows = columns ? space.size() / columns : 0;
+  std::vector<std::vector<double>> values(program.code.size());
+  auto place = [&](int o, Index row, Index column) {
+    Index at = (static_cast<const std::byte*>(operands[static_cast<std::size_t>(o)].data) - buffers[static_cast<std::size_t>(o)]->bytes.data()) / size_of(buffers[static_cast<std::size_t>(o)]->dtype);
+    const auto& strides = operands[static_cast<std::size_t>(o)].strides;
+    if (space.rank()) at += column * strides[space.rank() - 1];
+    for (int a = space.rank() - 2; a >= 0; --a) at += row % space[a] * strides[a], row /= space[a];
+    return at;
+  };
+  std::vector<bool> narrow(program.code.size());
+  for (std::size_t n = 0; n < program.code.size(); ++n) {
+    const auto& i = program.code[n];
+    auto o = static_cast<std::size_t>(i.operand);
+    narrow[n] = i.kind == Kind::store ? narrow[static_cast<std::size_t>(i.a)] : i.narrow || i.kind == Kind::sum || i.kind == Kind::max || i.kind == Kind::min;
+    Index width = narrow[n] ? 1 : columns;
+    auto read = [&](int v, Index r, Index c) {
+      if (v < 0) return 0.0;
+      auto k = static_cast<std::size_t>(v);
+      return values[k][static_cast<std::size_t>(narrow[k] ? r : r * columns + c)];
+    };
+    for (Index r = 0; r < rows; ++r)
+      for (Index c = 0; c < width; ++c) {
+        double x = 0;
+        switch (i.kind) {
+          case Kind::load: x = buffers[o]->get(place(i.operand, r, c)); break;
+          case Kind::gather: {
+            Index row = static_cast<Index>(buffers[static_cast<std::size_t>(i.index)]->get(place(i.index, r, c)));
+            x = buffers[o]->get(place(i.operand, r, c) + row * operands[o].gather_stride);
+            break;
+          }
+          case Kind::column: x = static_cast<double>(c); break;
+          case Kind::apply: x = value_of(i.code, read(i.a, r, c), read(i.b, r, c), read(i.c, r, c)); break;
+          case Kind::sum:
+            for (Index j = 0; j < columns; ++j) x += read(i.a, r, j);
+            break;
+          case Kind::max:
+          case Kind::min:
+            x = read(i.a, r, 0);
+            for (Index j = 1; j < columns; ++j) x = i.kind == Kind::max ? std::fmax(x, read(i.a, r, j)) : std::fmin(x, read(i.a, r, j));
+            break;
+          case Kind::store: result[o].set(place(i.operand, r, c), read(i.a, r, c)); continue;
+          default: FAIL("not interpreted");
+        }
+        values[n].push_back(x);
+      }
+  }
+  return result;
+}
+
+/// Runs on every instruction set and compares all memory; aliasing operands share a buffer, whose last interpreted copy counts.
+void check(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands, const std::vector<Buffer*>& buffers,
+           double tolerance) {
+  auto wanted = interpret(program, space, operands, buffers);
+  std::vector<std::vector<std::byte>> before;
+  for (auto* b : buffers) before.push_back(b->bytes);
+  for_isas([&](Isa isa) {
+    Tile tile(program, isa);
+    for (bool split : {false, true}) {
+      tile.run(space, operands.data(), split);
+      for (std::size_t k = 0; k < program.code.size(); ++k) {
+        const auto& i = program.code[k];
+        if (i.kind != Kind::store) continue;
+        auto o = static_cast<std::size_t>(i.operand);
+        Index n = static_cast<Index>(buffers[o]->bytes.size()) / size_of(buffers[o]->dtype);
+        int wrong = 0;
+        for (Index e = 0; e < n && wrong < 3; ++e)
+          if (!(test::mixed_error(buffers[o]->get(e), wanted[o].get(e)) <= tolerance)) {
+            ++wrong;
+            FAIL_CHECK(std::string(name(isa)) << " " << to_string(space) << " operand " << o << " element " << e << ": " << buffers[o]->get(e)
+                                              << ", not " << wanted[o].get(e));
+          }
+      }
+      ++runs;
+      for (std::size_t b = 0; b < buffers.size(); ++b) buffers[b]->bytes = before[b];
+    }
+  });
+}
+
+/// A random straight-line program: loads of every kind, elementwise operations, row reductions, stores.
+void random_program(unsigned seed, const Shape& space, DType dtype) {
+  std::mt19937_64 bits(seed);
+  auto pick = [&](std::size_t n) { return static_cast<int>(bits() % n); };
+  Builder b(dtype);
+  std::vector<Buffer> buffers;
+  std::vector<TileOperand> operands;
+  buffers.reserve(40);
+  int rank = space.rank();
+  Index points = space.size();
+  auto memory = [&](DType d, bool output) {
+    // Row-major, or with rows padded, or the axes exchanged, or repeated along some axes, or backward.
+    int form = output ? pick(3) : pick(7);
+    Strides strides = contiguous_strides(space);
+    Index size = points, offset = 0;
+    if (form == 1 && rank > 1)
+      for (int a = 0; a + 1 < rank; ++a) strides[a] = strides[a] / space.back() * (space.back() + 5), size = (points / space.back() + 1) * (space.back() + 5);
+    if (form == 2 && rank > 1) {
+      Index step = 1;
+      for (int a = 0; a < rank; ++a) strides[a] = step, step *= space[a];
+    }
+    if (form == 3 && rank) strides[rank - 1] = 0;
+    if (form == 4)
+      for (int a = 0; a + 1 < rank; ++a) strides[a] = 0;
+    if (form == 5)
+      for (int a = 0; a < rank; ++a) strides[a] = 0;
+    if (form == 6 && rank) offset = (space.back() - 1) * strides[rank - 1], strides[rank - 1] *= -1;
+    buffers.push_back(random_buffer(d, static_cast<std::size_t>(size), static_cast<unsigned>(bits())));
+    operands.push_back(operand(buffers.back(), {}, offset));
+    for (int a = 0; a < rank; ++a) operands.back().strides[a] = strides[a];
+    return b.operand(d);
+  };
+  std::vector<int> full, narrow;
+  for (int k = 0; k < 4; ++k) {
+    DType kinds[] = {dtype, dtype, dtype, DType::f32, DType::i32, DType::i64, DType::boolean};
+    full.push_back(b.load(memory(kinds[pick(7)], false)));
+  }
+  if (bits() % 2) full.push_back(b.add({.kind = Kind::column}));
+  if (bits() % 2) narrow.push_back(b.load(memory(dtype, false), true));
+  bool reductions = bits() % 3 != 0;
+  for (int k = 0; k < 14; ++k) {
+    auto any = [&] { return !narrow.empty() && bits() % 4 == 0 ? narrow[bits() % narrow.size()] : full[bits() % full.size()]; };
+    int bounded = b.apply<op::Tanh>(full[bits() % full.size()]);
+    switch (pick(8)) {
+      case 0: full.push_back(b.apply<op::Add>(bounded, any())); break;
+      case 1: full.push_back(b.apply<op::Multiply>(bounded, any())); break;
+      case 2: full.push_back(b.apply<op::Where>(any(), bounded, any())); break;
+      case 3: full.push_back(b.apply<op::Maximum>(any(), bounded)); break;
+      case 4: full.push_back(b.apply<op::Subtract>(any(), bounded)); break;
+      case 5: full.push_back(b.apply<op::Sigmoid>(bounded)); break;
+      case 6:
+        if (reductions) {
+          int sum = b.reduce(pick(2) ? Kind::sum : pick(2) ? Kind::max : Kind::min, bounded);
+          narrow.push_back(b.apply<op::Tanh>(sum, -1, -1, true));
+          if (narrow.size() > 1) narrow.push_back(b.apply<op::Multiply>(narrow[bits() % narrow.size()], narrow.back(), -1, true));
+        }
+        break;
+      case 7: b.store(bounded, memory(bits() % 3 ? dtype : DType::f64, true)); break;
+    }
+  }
+  b.store(full.back(), memory(dtype, true));
+  b.store(full[bits() % full.size()], memory(dtype, true));
+  if (!narrow.empty()) {
+    int o = memory(dtype, true);
+    for (int a = 0; a < rank; ++a) operands.back().strides[a] = rank > 1 && a + 1 < rank ? contiguous_strides(space)[a] / space.back() : 0;
+    b.store(narrow.back(), o);
+  }
+  std::vector<Buffer*> pointers;
+  for (auto& x : buffers) pointers.push_back(&x);
+  check(b.program, space, operands, pointers, dtype == DType::f64 ? 1e-9 : 2e-3);
+}
+
+}  // namespace
+
+TEST_CASE("tile: instruction sets that could not be run here") {
+  int missing = 0;
+  for (Isa isa : {Isa::sse2, Isa::avx2, Isa::avx512}) {
+    if (supported(isa)) continue;
+    ++missing;
+    MESSAGE("NOT RUN: this processor lacks ", std::string(name(isa)));
+  }
+  CHECK(missing < 3);
+}
+
+TEST_CASE("tile: random programs against plain loops") {
+  const Shape spaces[] = {Shape{}, {1}, {7}, {256}, {1500}, {1, 1}, {5, 1}, {3, 7}, {2, 3, 8}, {4, 65}, {300, 3}, {2, 1000}, {3, 1, 4, 33}, {1, 257}};
+  unsigned seed = 1;
+  for (const auto& space : spaces)
+    for (int k = 0; k < 24; ++k) random_program(seed++, space, k % 3 ? DType::f64 : DType::f32);
+  CHECK(runs >= 14 * 24 * 2);
+}
+
+TEST_CASE("tile: rows too long for one go run in phases") {
+  unsigned seed = 1000;
+  for (const auto& space : {Shape{2, 10000}, Shape{1, 40001}})
+    for (int k = 0; k < 10; ++k) random_program(seed++, space, k % 3 ? DType::f64 : DType::f32);
+}
+
+namespace {
+
+/// x - max, exp, sum, divide.
+int softmax(Builder& b, int x) {
+  int e = b.apply<op::Exp>(b.apply<op::Subtract>(x, b.reduce(Kind::max, x)));
+  return b.apply<op::Divide>(e, b.reduce(Kind::sum, e));
+}
+
+template <class T>
+void check_normalised(Isa isa, Index rows, Index columns, double tolerance) {
+  DType dtype = dtype_of<T>();
+  auto x = random_buffer(dtype, static_cast<std::size_t>(rows * columns), 5);
+  Buffer soft(dtype, static_cast<std::size_t>(rows * columns)), norm = soft, count(dtype, 1);
+  count.set(0, static_cast<double>(columns));
+  Builder b(dtype);
+  int in = b.load(b.operand(dtype));
+  int n = b.load(b.operand(dtype), true);
+  b.store(softmax(b, in), b.operand(dtype));
+  int mean = b.apply<op::Divide>(b.reduce(Kind::sum, in), n, -1, true);
+  int centred = b.apply<op::Subtract>(in, mean);
+  int variance = b.apply<op::Divide>(b.reduce(Kind::sum, b.apply<op::Square>(centred)), n, -1, true);
+  int scale = b.apply<op::Rsqrt>(b.apply<op::Add>(variance, b.apply<op::Reciprocal>(b.apply<op::Exp>(n, -1, -1, true), -1, -1, true), -1, true), -1, -1, true);
+  b.store(b.apply<op::Multiply>(centred, scale), b.operand(dtype));
+  TileOperand operands[] = {operand(x, {columns, 1}), operand(count, {0, 0}), operand(soft, {columns, 1}), operand(norm, {columns, 1})};
+  Tile(b.program, isa).run({rows, columns}, operands, false);
+  double worst = 0;
+  for (Index r = 0; r < rows; ++r) {
+    long double top = -HUGE_VALL, total = 0, sum = 0, squares = 0;
+    for (Index c = 0; c < columns; ++c) top = std::fmax(top, static_cast<long double>(x.get(r * columns + c)));
+    for (Index c = 0; c < columns; ++c) {
+      total += std::exp(x.get(r * columns + c) - top);
+      sum += x.get(r * columns + c);
+    }
+    for (Index c = 0; c < columns; ++c) squares += std::pow(x.get(r * columns + c) - sum / columns, 2);
+    long double scale_wanted = 1 / std::sqrt(squares / columns + std::exp(static_cast<long double>(-columns)));
+    for (Index c = 0; c < columns; ++c) {
+      long double s = std::exp(x.get(r * columns + c) - top) / total, l = (x.get(r * columns + c) - sum / columns) * scale_wanted;
+      double e = static_cast<double>(std::fabs(soft.get(r * columns + c) - s) / s) + static_cast<double>(std::fabs(norm.get(r * columns + c) - l));
+      if (!(e <= worst)) worst = e;
+    }
+  }
+  CHECK_MESSAGE(worst <= tolerance, std::string(name(isa)) << " " << rows << " x " << columns << ": " << worst);
+}
+
+}  // namespace
+
+TEST_CASE("tile: softmax and layer norm of short and long rows") {
+  for_isas([](Isa isa) {
+    for (Index columns : {1, 7, 256, 1000, 10000, 50000}) {
+      check_normalised<float>(isa, columns > 1000 ? 2 : 9, columns, 2e-5);
+      check_normalised<double>(isa, columns > 1000 ? 2 : 9, columns, 2e-14);
+    }
+  });
+}
+
+TEST_CASE("tile: cross entropy picks the target's logit by a narrow gather, and its gradient compares columns") {
+  for_isas([](Isa isa) {
+    for (Index classes : {3, 65, 30000}) {
+      Index rows = 5;
+      auto logits = random_buffer(DType::f32, static_cast<std::size_t>(rows * classes), 11);
+      Buffer targets(DType::i64, 5), loss(DType::f32, 5), gradient(DType::f32, static_cast<std::size_t>(rows * classes));
+      for (Index r = 0; r < rows; ++r) targets.set(r, static_cast<double>((r * 7 + 2) % classes));
+      Builder b(DType::f32);
+      int x = b.load(b.operand(DType::f32));
+      int picks = b.operand(DType::f32), rows_of = b.operand(DType::i64);
+      int target = b.add({.kind = Kind::gather, .narrow = true, .operand = picks, .index = rows_of});
+      int number = b.load(rows_of, true);
+      int top = b.reduce(Kind::max, x);
+      int e = b.apply<op::Exp>(b.apply<op::Subtract>(x, top));
+      int total = b.reduce(Kind::sum, e);
+      int log_total = b.apply<op::Add>(b.apply<op::Log>(total, -1, -1, true), top, -1, true);
+      b.store(b.apply<op::Subtract>(log_total, target, -1, true), b.operand(DType::f32));
+      int hit = b.apply<op::Equal>(b.add({.kind = Kind::column}), number);
+      b.store(b.apply<op::Subtract>(b.apply<op::Divide>(e, total), hit), b.operand(DType::f32));
+      TileOperand operands[] = {operand(logits, {classes, 1}), operand(logits, {classes, 0}), operand(targets, {1, 0}), operand(loss, {1, 0}),
+                                operand(gradient, {classes, 1})};
+      operands[1].rows = classes;
+      operands[1].gather_stride = 1;
+      Tile(b.program, isa).run({rows, classes}, operands, false);
+      for (Index r = 0; r < rows; ++r) {
+        long double sum = 0;
+        Index t = static_cast<Index>(targets.get(r));
+        for (Index c = 0; c < classes; ++c) sum += std::exp(static_cast<long double>(logits.get(r * classes + c)));
+        CHECK(test::close(loss.get(r), static_cast<double>(std::log(sum) - logits.get(r * classes + t)), 3e-6));
+        for (Index c = 0; c < classes; c += 1 + classes / 50)
+          CHECK(test::close(gradient.get(r * classes + c), static_cast<double>(std::exp(static_cast<long double>(logits.get(r * classes + c))) / sum) - (c == t), 3e-6));
+      }
+    }
+  });
+}
+
+TEST_CASE("tile: a store may write what a load of the same program reads") {
+  // y = a + 1 overwrites a's memory before a is read again; z must still see the old a. The same with dense, strided and long rows.
+  for (Index columns : {5, 300, 3000, 60000})
+    for (bool reduced : {false, true}) {
+      auto a = random_buffer(DType::f64, static_cast<std::size_t>(3 * columns), 21);
+      Buffer z(DType::f64, static_cast<std::size_t>(3 * columns)), other = a;
+      Builder b;
+      int first = b.operand(DType::f64), second = b.operand(DType::f64);
+      int x = b.load(first);
+      int u = b.load(second);
+      int y = b.apply<op::Tanh>(b.apply<op::Add>(x, u));
+      b.store(y, b.operand(DType::f64));
+      int w = b.apply<op::Multiply>(x, y);
+      if (reduced) w = b.apply<op::Add>(w, b.apply<op::Tanh>(b.reduce(Kind::sum, w), -1, -1, true));
+      b.store(b.apply<op::Add>(w, x), b.operand(DType::f64));
+      auto plain = interpret(b.program, {3, columns}, {operand(a, {columns, 1}), operand(other, {columns, 1}), operand(a, {columns, 1}), operand(z, {columns, 1})},
+                             {&a, &other, &a, &z});
+      for_isas([&](Isa isa) {
+        auto in_place = a, out = z;
+        TileOperand operands[] = {operand(in_place, {columns, 1}), operand(other, {columns, 1}), operand(in_place, {columns, 1}), operand(out, {columns, 1})};
+        Tile(b.program, isa).run({3, columns}, operands, false);
+        double worst = 0;
+        for (Index e = 0; e < 3 * columns; ++e) {
+          double difference = std::fabs(in_place.get(e) - plain[2].get(e)) + std::fabs(out.get(e) - plain[3].get(e));
+          if (!(difference <= worst)) worst = difference;
+        }
+        CHECK(worst <= 1e-10);
+      });
+    }
+}
+
+TEST_CASE("tile: same bits for any division of rows, any company, split or not") {
+  for (Index columns : {3, 100, 700, 20000}) {
+    Index rows = columns > 1000 ? 8 : 64;
+    auto size = static_cast<std::size_t>(rows * columns);
+    auto x = random_buffer(DType::f32, size, 31);
+    auto key = Buffer(DType::i64, 2);
+    key.set(0, 9);
+    auto build = [&](bool company) {
+      Builder b(DType::f32);
+      int in = b.load(b.operand(DType::f32));
+      int mask = b.add({.kind = Kind::uniform, .operand = b.operand(DType::i64)});
+      int soft = softmax(b, b.apply<op::Multiply>(in, mask));
+      b.store(soft, b.operand(DType::f32));
+      b.store(b.reduce(Kind::sum, b.apply<op::Square>(soft)), b.operand(DType::f32));
+      if (company) {
+        int many = in;
+        for (int k = 0; k < 6; ++k) many = b.apply<op::Add>(b.apply<op::Tanh>(many), b.apply<op::Sigmoid>(in));
+        b.store(b.apply<op::Subtract>(many, b.reduce(Kind::sum, many)), b.operand(DType::f32));
+      }
+      return b.program;
+    };
+    for_isas([&](Isa isa) {
+      Tile lonely(build(false), isa), crowded(build(true), isa);
+      std::vector<std::vector<std::byte>> results;
+      for (int way = 0; way < 5; ++way) {
+        Buffer out(DType::f32, size), sums(DType::f32, static_cast<std::size_t>(rows)), extra(DType::f32, size);
+        TileOperand operands[] = {operand(x, {columns, 1}), operand(key, {columns, 1}), operand(out, {columns, 1}), operand(sums, {1, 0}), operand(extra, {columns, 1})};
+        operands[1].counter = 5;
+        Shape space{rows / 4, 4, columns};
+        for (auto& o : operands) o.strides[2] = o.strides[1], o.strides[1] = o.strides[0], o.strides[0] *= 4;
+        if (way == 0) lonely.run(space, operands, 0, rows);
+        if (way == 1)
+          for (Index r = 0; r < rows; ++r) lonely.run(space, operands, r, r + 1);
+        if (way == 2)
+          for (Index r = 0; r < rows; r += 3) lonely.run(space, operands, r, std::min(r + 3, rows));
+        if (way == 3) lonely.run(space, operands, true);
+        if (way == 4) crowded.run(space, operands, true);
+        results.push_back(out.bytes);
+        results.back().insert(results.back().end(), sums.bytes.begin(), sums.bytes.end());
+      }
+      for (auto& r : results) CHECK(r == results[0]);
+    });
+  }
+}
+
+TEST_CASE("tile: random numbers are those of their stream, whatever the strides") {
+  RandomKey key{77, 3};
+  std::vector<float> uniform(400);
+  std::vector<double> normal(400);
+  fill_uniform(key, 10, uniform.data(), 400);
+  fill_normal(key, 10, normal.data(), 400);
+  Buffer words(DType::i64, 2);
+  words.set(0, 77);
+  words.set(1, 3);
+  struct Case {
+    Index row, column;
+  };
+  for (auto [row, column] : {Case{20, 1}, Case{30, 1}, Case{1, 10}, Case{0, 1}, Case{1, 0}, Case{0, 0}})
+    for (bool wide : {false, true}) {
+      DType dtype = wide ? DType::f64 : DType::f32;
+      Builder b(dtype);
+      b.store(b.add({.kind = wide ? Kind::normal : Kind::uniform, .operand = b.operand(DType::i64)}), b.operand(dtype));
+      Buffer out(dtype, 200);
+      TileOperand operands[] = {operand(words, {row, column}), operand(out, {20, 1})};
+      operands[0].counter = 10;
+      Tile(b.program).run({10, 20}, operands, false);
+      for (Index r = 0; r < 10; ++r)
+        for (Index c = 0; c < 20; ++c) {
+          auto e = static_cast<std::size_t>(r * row + c * column);
+          CHECK(out.get(r * 20 + c) == (wide ? normal[e] : static_cast<double>(uniform[e])));
+        }
+    }
+}
+
+TEST_CASE("tile: gathers rows, by one index a row or a point, and checks them first") {
+  auto table = random_buffer(DType::f64, 7 * 5, 41);
+  Buffer index(DType::i32, 12), out(DType::f32, 12 * 5);
+  for (Index i = 0; i < 12; ++i) index.set(i, static_cast<double>(i * 5 % 7));
+  Builder b(DType::f32);
+  int data = b.operand(DType::f64), rows = b.operand(DType::i32);
+  b.store(b.add({.kind = Kind::gather, .operand = data, .index = rows}), b.operand(DType::f32));
+  Tile tile(b.program);
+  TileOperand by_row[] = {operand(table, {0, 0, 1}), operand(index, {4, 1, 0}), operand(out, {20, 5, 1})};
+  by_row[0].rows = 7;
+  by_row[0].gather_stride = 5;
+  tile.run({3, 4, 5}, by_row, false);
+  for (Index i = 0; i < 12; ++i)
+    for (Index c = 0; c < 5; ++c) CHECK(out.get(i * 5 + c) == static_cast<float>(table.get(i * 5 % 7 * 5 + c)));
+  TileOperand by_point[] = {operand(table, {0, 1}), operand(index, {4, 1}), operand(out, {4, 1})};
+  by_point[0].rows = 7;
+  by_point[0].gather_stride = 5;
+  tile.run({3, 4}, by_point, false);
+  for (Index i = 0; i < 12; ++i) CHECK(out.get(i) == static_cast<float>(table.get(i * 5 % 7 * 5 + i % 4)));
+  auto before = out.bytes;
+  for (int wrong : {7, 70, -1}) {
+    index.set(11, wrong);
+    CHECK(test::error_text<ValueError>([&] { tile.run({3, 4}, by_point, false); }) == "gather: index " + std::to_string(wrong) + " lies outside 0 .. 6");
+  }
+  CHECK(out.bytes == before);
+  tile.run({3, 4}, by_point, 0, 2);  // the rows at hand are in order
+}
+
+TEST_CASE("tile: reductions of max and min give NaN if there is one") {
+  for_isas([](Isa isa) {
+    for (Index columns : {1, 3, 40, 300, 1000})
+      for (Index at : {Index(0), columns / 2, columns - 1}) {
+        auto x = random_buffer(DType::f32, static_cast<std::size_t>(columns), 51);
+        Buffer out(DType::f32, 2);
+        Builder b(DType::f32);
+        int in = b.load(b.operand(DType::f32));
+        b.store(b.reduce(Kind::max, in), b.operand(DType::f32));
+        b.store(b.reduce(Kind::min, in), b.operand(DType::f32));
+        TileOperand operands[] = {operand(x, {columns, 1}), operand(out, {1, 0}), operand(out, {1, 0}, 1)};
+        Tile tile(b.program, isa);
+        tile.run({1, columns}, operands, false);
+        double top = -HUGE_VAL, low = HUGE_VAL;
+        for (Index i = 0; i < columns; ++i) top = std::fmax(top, x.get(i)), low = std::fmin(low, x.get(i));
+        CHECK((out.get(0) == top && out.get(1) == low));
+        x.set(at, NAN);
+        tile.run({1, columns}, operands, false);
+        CHECK((std::isnan(out.get(0)) && std::isnan(out.get(1))));
+      }
+  });
+}
+
+TEST_CASE("tile: stores to integers saturate, to bool say what is not zero") {
+  const double in[] = {0, 1.9, -1.9, 1e30, -1e30, NAN, HUGE_VAL, 0.25, 2147483648.0, -2147483649.0, 7, -0.0};
+  const double as_i32[] = {0, 1, -1, 2147483647, -2147483648.0, 0, 2147483647, 0, 2147483647, -2147483648.0, 7, 0};
+  const double truth[] = {0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0};
+  for_isas([&](Isa isa) {
+    for (DType dtype : {DType::f32, DType::f64}) {
+      Buffer x(dtype, 12), i32(DType::i32, 12), i64(DType::i64, 12), truths(DType::boolean, 12);
+      for (Index i = 0; i < 12; ++i) x.set(i, in[i]);
+      Builder b(dtype);
+      int v = b.load(b.operand(dtype));
+      for (DType to : {DType::i32, DType::i64, DType::boolean}) b.store(v, b.operand(to));
+      TileOperand operands[] = {operand(x, {1}), operand(i32, {1}), operand(i64, {1}), operand(truths, {1})};
+      Tile(b.program, isa).run({12}, operands, false);
+      for (Index i = 0; i < 12; ++i) {
+        if (dtype == DType::f64 || i < 8) CHECK(i32.get(i) == as_i32[i]);
+        CHECK(truths.get(i) == truth[i]);
+      }
+      std::int64_t wide[12];
+      std::memcpy(wide, i64.bytes.data(), sizeof wide);
+      CHECK((wide[3] == INT64_MAX && wide[4] == INT64_MIN && wide[5] == 0 && wide[2] == -1));
+    }
+  });
+}
+
+TEST_CASE("tile: an extent of 0 does nothing") {
+  Builder b;
+  b.store(b.load(b.operand(DType::f64)), b.operand(DType::f64));
+  Tile tile(b.program);
+  TileOperand operands[2];
+  tile.run({0, 5}, operands, true);
+  tile.run({5, 0}, operands, true);
+  tile.run({3, 0, 2}, operands, 0, 0);
+}
+
+TEST_CASE("tile: programs that break the rules are refused in words") {
+  auto text = [](auto&& write) {
+    Builder b;
+    write(b);
+    return test::error_text<ValueError>([&] { Tile tile(b.program); });
+  };
+  CHECK(text([](Builder& b) { b.program.dtype = DType::i32; }) == "tile: programs compute in f32 or f64: dtype is i32");
+  CHECK(text([](Builder& b) { b.apply<op::Tanh>(0); }) == "tile: value not made before its use: instruction 0 uses 0");
+  CHECK(text([](Builder& b) { b.apply<op::Add>(b.add({.kind = Kind::column})); }) == "tile: wrong number of values: instruction 1 has 1, needs 2");
+  CHECK(text([](Builder& b) { b.load(0); }) == "tile: no such operand: instruction 0 names 0 of 0");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::apply, .code = 200}); }) == "tile: no such operation: instruction 0 has code 200");
+  CHECK(text([](Builder& b) { b.apply<op::Tanh>(b.add({.kind = Kind::column}), -1, -1, true); }) ==
+        "tile: narrow values come of narrow ones: instruction 1 uses 0, which is full");
+  CHECK(text([](Builder& b) { b.reduce(Kind::sum, b.load(b.operand(DType::f64), true)); }) ==
+        "tile: row reductions take full values: instruction 1 reduces 0, which is narrow");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::gather, .operand = b.operand(DType::f64), .index = 0}); }) ==
+        "tile: gather takes i32 or i64 indices: operand 0 is f64");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::normal, .operand = b.operand(DType::f64)}); }) == "tile: random keys are i64: operand 0 is f64");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::column, .narrow = true}); }) == "tile: column is full: instruction 0 is marked narrow");
+}

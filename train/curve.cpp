@@ -1,0 +1,76 @@
+#include <rewind/core/format.hpp>
+#include <rewind/core/safetensors.hpp>
+#include <rewind/train/curve.hpp>
+#include <rewind/train/process.hpp>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace rw::train {
+
+namespace {
+
+/// A string constant of gnuplot in single quotes, in which nothing but the quote itself means anything.
+std::string quoted(const std::string& text) {
+  std::string result = "'";
+  for (char c : text) result += c == '\'' ? std::string("''") : std::string(1, c == '\n' ? ' ' : c);
+  return result + "'";
+}
+
+/// The range of nats that shows the curves: the first rows of a training may be far above the rest.
+std::pair<double, double> range(const std::vector<Metrics>& rows, double reference) {
+  double low = reference > 0 ? reference : HUGE_VAL, high = reference > 0 ? reference : 0;
+  for (const Metrics& m : rows) {
+    low = std::min({low, m.train_nats, m.valid_nats});
+    high = std::max({high, m.train_nats, m.valid_nats});
+  }
+  const double margin = std::max(0.06 * (high - low), 0.02);
+  return {std::max(0.0, low - margin), high + margin};
+}
+
+std::string script(const std::string& path, const std::string& csv, const std::vector<Metrics>& rows, const CurveOptions& options) {
+  const bool png = path.ends_with(".png"), million = rows.back().tokens >= 1'000'000;
+  const double unit = million ? 1e6 : 1e3, reference = options.reference_bits * std::numbers::ln2;
+  const auto [low, high] = range(rows, reference);
+  std::string s = png ? "set terminal pngcairo size 1200,750 font 'DejaVu Sans,13' background '#ffffff'; "
+                      : "set terminal svg size 960,600 font 'DejaVu Sans,Helvetica,Arial,sans-serif,14' background '#ffffff'; ";
+  s += fmt::format("set output {}; set datafile separator ','; ", quoted(path));
+  s += fmt::format("set title {} noenhanced offset 0,0.3 textcolor '#222222'; ", quoted(options.title));
+  s += "set border 11 linecolor '#888888' linewidth 1; set tics nomirror out scale 0.6 textcolor '#444444'; ";
+  s += "set grid xtics ytics linetype 1 linecolor '#e4e4e4' linewidth 1; set key top right Left reverse samplen 2 spacing 1.3 textcolor '#222222'; ";
+  s += fmt::format("set xlabel 'symbols trained on ({})' textcolor '#444444'; ", million ? "millions" : "thousands");
+  s += "set ylabel 'loss (nats a symbol)' textcolor '#444444'; set y2label 'bits a character' textcolor '#444444'; ";
+  s += fmt::format("set xrange [0:{}]; set yrange [{}:{}]; ", static_cast<double>(rows.back().tokens) / unit * 1.02, low, high);
+  s += fmt::format("set y2range [{}:{}]; set y2tics; ", low / std::numbers::ln2, high / std::numbers::ln2);
+  s += "set style line 1 linecolor '#9db8d9' linewidth 2 pointtype 7 pointsize 0.35; ";
+  s += "set style line 2 linecolor '#c8402f' linewidth 2.5 pointtype 7 pointsize 0.55; ";
+  s += "set style line 3 linecolor '#777777' linewidth 1.5 dashtype 2; ";
+  s += "plot ";
+  s += fmt::format("{0} every ::1 using ($2/{1}):3 with linespoints linestyle 1 title 'training', ", quoted(csv), unit);
+  s += fmt::format("{0} every ::1 using ($2/{1}):4 with linespoints linestyle 2 title {2}", quoted(csv), unit,
+                   quoted(fmt::format("validation, at the end {:.3f}", rows.back().valid_nats)));
+  if (reference > 0) s += fmt::format(", {} with lines linestyle 3 title {} noenhanced", reference, quoted(options.reference_name));
+  return s;
+}
+
+}  // namespace
+
+std::string draw_curve(const std::string& path, const std::string& csv, const CurveOptions& options) {
+  MetricsLog log(csv);
+  log.read();
+  if (log.rows().empty()) return "there is no evaluation yet";
+  const std::string part = path + ".part" + (path.ends_with(".png") ? ".png" : ".svg");
+  const ProcessResult result = run_process({"gnuplot", "-e", script(part, csv, log.rows(), options)});
+  if (result.status == 127) return "there is no gnuplot (Debian's gnuplot-nox)";
+  if (result.status != 0) {
+    ::unlink(part.c_str());
+    return "gnuplot: " + result.first_words;
+  }
+  io::write_file(path, io::read_file(part));
+  ::unlink(part.c_str());
+  return "";
+}
+
+}  // namespace rw::train
