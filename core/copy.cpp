@@ -21,25 +21,45 @@ Strided<2> copy_space(const View& in, const View& out) {
   return space;
 }
 
+constexpr Index tile = 16;
+
+// Elements of four bytes: squares of 4 x 4 in registers.
+using Four [[gnu::vector_size(16)]] = std::uint32_t;
+
+void transpose_square(const std::uint32_t* in, Index in_column, std::uint32_t* out, Index out_row) {
+  Four v[4];
+  for (Index c = 0; c < 4; ++c) std::memcpy(&v[c], in + c * in_column, sizeof(Four));
+  Four a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5), b = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+  Four c = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7), d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+  Four w[4] = {__builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
+               __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+  for (Index r = 0; r < 4; ++r) std::memcpy(out + r * out_row, &w[r], sizeof(Four));
+}
+
 template <class T>
-void transpose_block(const T* in, Index in_column, T* out, Index out_row, Index rows, Index columns) {
+void transpose_tile(const T* in, Index in_column, T* out, Index out_row, Index rows, Index columns) {
+  if constexpr (sizeof(T) == 4)
+    if (rows == tile && columns == tile) {
+      for (Index c = 0; c < tile; c += 4)
+        for (Index r = 0; r < tile; r += 4) transpose_square(in + r + c * in_column, in_column, out + r * out_row + c, out_row);
+      return;
+    }
   for (Index r = 0; r < rows; ++r)
     for (Index c = 0; c < columns; ++c) out[r * out_row + c] = in[r + c * in_column];
 }
 
-// out[r, c] = in[c, r]: tiles of 16 x 16, so that both sides use each cache line whole.
+// out[r, c] = in[c, r]: tiles within squares whose pages the processor remembers.
 template <class T>
 void transpose(const T* in, Index in_column, T* out, Index out_row, Index rows, Index columns) {
-  constexpr Index tile = 16;
-  for (Index r = 0; r < rows; r += tile)
-    for (Index c = 0; c < columns; c += tile) {
-      const T* from = in + r + c * in_column;
-      T* to = out + r * out_row + c;
-      if (r + tile <= rows && c + tile <= columns)
-        transpose_block(from, in_column, to, out_row, tile, tile);
-      else
-        transpose_block(from, in_column, to, out_row, std::min(tile, rows - r), std::min(tile, columns - c));
-    }
+  constexpr Index square = 4 * tile;
+  for (Index rr = 0; rr < rows; rr += square)
+    for (Index cc = 0; cc < columns; cc += square)
+      for (Index r = rr; r < std::min(rr + square, rows); r += tile)
+        for (Index c = cc; c < std::min(cc + square, columns); c += tile) {
+          const T* from = in + r + c * in_column;
+          T* to = out + r * out_row + c;
+          transpose_tile(from, in_column, to, out_row, std::min(tile, rows - r), std::min(tile, columns - c));
+        }
 }
 
 // Same dtype: T is an unsigned integer of the element's size.

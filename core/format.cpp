@@ -1,5 +1,5 @@
-// fmt's own functions, compiled here and nowhere else (4 s a file otherwise): this file sees fmt as header-only, all others its light header.
-// They stay weak symbols, so a program that links fmt itself has no quarrel with them.
+// fmt's own functions, compiled here and nowhere else (4 s a file otherwise): this file sees fmt as header-only, all others its light
+// header. They stay weak symbols, so a program that links fmt itself has no quarrel with them.
 #include <fmt/format.h>
 
 namespace rw::detail {

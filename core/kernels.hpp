@@ -9,9 +9,9 @@ enum class Reduction : std::uint8_t { sum, max, min, argmax, argmin };
 
 /// out = in reduced over the axes of `mask` (bit i: axis i), which have extent 1 in out. Sums of f32 and f64 follow a fixed tree that
 /// depends on the shape and the mask alone, not on strides or threads; integers wrap; bools are counted as i64. max and min give NaN if
-/// there is one; argmax and argmin give i64, the first of equals (a NaN wins), counted in row-major order over the reduced axes. Reducing
-/// no elements: sum 0, max -inf, min +inf (integers: lowest, highest), arg* 0. Otherwise out has the dtype of in (DTypeError). `split`
-/// spreads it over the team where that pays.
+/// there is one; argmax and argmin give i64, the first of equals (a NaN wins), counted in row-major order over the reduced axes.
+/// Reducing no elements: sum 0, max -inf, min +inf (integers: lowest, highest), arg* 0. Otherwise out has the dtype of in (DTypeError).
+/// `split` spreads it over the team where that pays.
 void reduce(Reduction kind, const View& in, std::uint32_t mask, const View& out, bool split);
 
 /// out [C] (+)= sum over s, then over the rows r, of in_s [R,C] at in + s * step: one chain an element, as matmul_steps. f32 or f64;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -49,7 +50,7 @@ struct Max {
   static constexpr T identity = lowest<T>();
   template <class T>
   static T join(T a, T b) {
-    return b > a || b != b ? b : a;
+    return (b > a) | (b != b) ? b : a;
   }
 };
 struct Min {
@@ -57,7 +58,7 @@ struct Min {
   static constexpr T identity = highest<T>();
   template <class T>
   static T join(T a, T b) {
-    return b < a || b != b ? b : a;
+    return (b < a) | (b != b) ? b : a;
   }
 };
 
@@ -91,18 +92,53 @@ struct Counter {
   }
 };
 
+// The compiler makes vectors of sums by itself, of comparisons that may trap it does not.
+template <class T>
+using Vector [[gnu::vector_size(16)]] = T;
+template <class T>
+constexpr Index width_of = std::is_floating_point_v<T> ? 16 / static_cast<Index>(sizeof(T)) : 0;
+
+template <class T>
+Vector<T> load(const T* from) {
+  Vector<T> v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
 template <class Op, class T>
 T row_leaf(const T* x, Index n) {
-  constexpr Index lanes = 16;
+  constexpr Index lanes = 16, width = width_of<T>;
   T lane[lanes];
   std::fill_n(lane, lanes, Op::template identity<T>);
   Index i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (Index l = 0; l < lanes; ++l) lane[l] = Op::join(lane[l], x[i + l]);
+  if constexpr (width > 0) {
+    Vector<T> v[lanes / width];
+    for (Index k = 0; k < lanes / width; ++k) v[k] = load(lane + k * width);
+    for (; i + lanes <= n; i += lanes)
+      for (Index k = 0; k < lanes / width; ++k) v[k] = Op::join(v[k], load(x + i + k * width));
+    std::memcpy(lane, v, sizeof lane);
+  } else {
+    for (; i + lanes <= n; i += lanes)
+      for (Index l = 0; l < lanes; ++l) lane[l] = Op::join(lane[l], x[i + l]);
+  }
   for (Index l = 0; i < n; ++i, ++l) lane[l] = Op::join(lane[l], x[i]);
   for (Index half = lanes / 2; half > 0; half /= 2)
     for (Index l = 0; l < half; ++l) lane[l] = Op::join(lane[l], lane[l + half]);
   return lane[0];
+}
+
+// leaf = leaf, then a row, then the next, ...
+template <class Op, class T, class... Row>
+void join_rows(T* __restrict leaf, Index n, const Row*... rows) {
+  constexpr Index width = width_of<T>;
+  Index c = 0;
+  if constexpr (width > 0)
+    for (; c + width <= n; c += width) {
+      Vector<T> v = load(leaf + c);
+      ((v = Op::join(v, load(rows + c))), ...);
+      std::memcpy(leaf + c, &v, sizeof v);
+    }
+  for (; c < n; ++c) ((leaf[c] = Op::join(leaf[c], rows[c])), ...);
 }
 
 // What reduce was asked: outer results, reduced axes, both with the strides of `in` (operand 0) and, outer, of `out` (operand 1).
@@ -170,25 +206,36 @@ void reduce_rows(const Job& job, const T* in, T* out, bool split) {
   });
 }
 
+// One chain a column over some rows. Four rows at a time: one load and store of the leaf for four of the rows.
+template <class Op, class T>
+void column_leaf(const T* const* rows, Index count, Index step, T* __restrict leaf, Index n) {
+  for (Index c = 0; c < n; ++c) leaf[c] = rows[0][c * step];
+  Index r = 1;
+  if (step == 1) {
+    for (; r + 4 <= count; r += 4) join_rows<Op>(leaf, n, rows[r], rows[r + 1], rows[r + 2], rows[r + 3]);
+    for (; r < count; ++r) join_rows<Op>(leaf, n, rows[r]);
+  }
+  for (; r < count; ++r)
+    for (Index c = 0; c < n; ++c) leaf[c] = Op::join(leaf[c], rows[r][c * step]);
+}
+
 // One tile of at most column_tile columns.
 template <class Op, class T>
 void reduce_columns_tile(const Job& job, const T* in, Index in_step, T* out, Index out_step, Index n, T* nodes) {
   T leaf[column_tile];
+  const T* rows[column_block];
+  Index count = 0;
   Counter<Op, T> counter{nodes, column_tile};
-  Index row = 0;
+  auto flush = [&] {
+    column_leaf<Op>(rows, count, in_step, leaf, n);
+    counter.add(leaf, n);
+    count = 0;
+  };
   job.reduced.walk(job.reduced.extents.rank(), [&](const Index* o) {
-    const T* x = in + o[0];
-    if (row % column_block == 0) {
-      if (row > 0) counter.add(leaf, n);
-      for (Index c = 0; c < n; ++c) leaf[c] = x[c * in_step];
-    } else if (in_step == 1) {
-      for (Index c = 0; c < n; ++c) leaf[c] = Op::join(leaf[c], x[c]);
-    } else {
-      for (Index c = 0; c < n; ++c) leaf[c] = Op::join(leaf[c], x[c * in_step]);
-    }
-    ++row;
+    rows[count++] = in + o[0];
+    if (count == column_block) flush();
   });
-  if (row > 0) counter.add(leaf, n);
+  if (count > 0) flush();
   counter.finish(leaf, n);
   for (Index c = 0; c < n; ++c) out[c * out_step] = leaf[c];
 }

@@ -67,8 +67,8 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors, cons
     auto& [name, tensor] = *entry;
     std::string shape;
     for (Index extent : tensor.shape()) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
-    header += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},", quoted(name), format_name(tensor.dtype()), shape, at,
-                          at + tensor.bytes());
+    header += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},", quoted(name), format_name(tensor.dtype()),
+                          shape, at, at + tensor.bytes());
     at += tensor.bytes();
   }
   if (header.size() > 1) header.pop_back();

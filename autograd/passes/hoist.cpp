@@ -41,8 +41,8 @@ std::vector<char> chosen(const Body& body, const std::vector<Depends>& depends, 
   return move;
 }
 
-/// Hoists out of instruction `at` of `program`, into `to`; the scan itself follows there.
-void hoist_one(const Program& program, const Instruction& scan, Program& to, Instruction& result) {
+/// Moves what can be moved of a scan's body into `to`, where the scan itself, `result`, will follow.
+void hoist_one(const Instruction& scan, Program& to, Instruction& result) {
   const Body& body = *scan.body;
   const Program& p = body.program;
   auto depends = dependence(body);
@@ -103,7 +103,7 @@ void hoist(Program& program) {
   for (const auto& c : program.code) {
     Instruction i = c;
     for (int& v : i.inputs) v = number[v];
-    if (c.op == &scan_operator && c.attributes[1] > 0) hoist_one(program, c, to, i);
+    if (c.op == &scan_operator && c.attributes[1] > 0) hoist_one(c, to, i);
     i.first = static_cast<int>(to.types.size());
     for (int k = 0; k < c.count; ++k) number[c.first + k] = to.add_value(program.types[c.first + k]);
     to.code.push_back(std::move(i));

@@ -1,6 +1,7 @@
 // Sink: what a body only emits or accumulates leaves the loop behind it. The per-step factors become ys, and one large product over all
 // steps replaces many small ones: gradients of weights (accumulated a^T b), of biases (accumulated row sums) and of x (emitted products).
 #include <algorithm>
+#include <bit>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
@@ -248,7 +249,19 @@ class Sinker {
       total = to_.append(sum_steps_operator, direction, {whole}, column);
       total = to_.append(reshape_operator, {}, {total}, type);
     }
-    return to_.append(elementwise_operator(op::code<op::Add>), {}, {result_.inputs[a.carry], total}, type);
+    int first = result_.inputs[a.carry];
+    return is_zero(first) ? total : to_.append(elementwise_operator(op::code<op::Add>), {}, {first, total}, type);
+  }
+
+  /// Whether an outer value is zeros as gradient rules write them.
+  bool is_zero(int v) const {
+    auto made = producers(to_);
+    for (; made[v] >= 0; v = to_.code[made[v]].inputs[0]) {
+      const auto& c = to_.code[made[v]];
+      if (c.op == &constant_operator) return std::bit_cast<double>(c.attributes[0]) == 0;
+      if (c.op != &broadcast_operator && c.op != &cast_operator) return false;
+    }
+    return false;
   }
 
   const Instruction& scan_;

@@ -17,7 +17,7 @@ int main() {
   rw::seed(1);
   Model model;
   rw::optim::Adam adam(rw::parameters(model), {.rate = 1e-2});
-  auto x = rw::Variable(rw::Tensor::normal({5, 4, 3})), target = rw::Variable(rw::Tensor::normal({5, 4, 2}));
+  const rw::Variable x = rw::random::normal({5, 4, 3}), target = rw::random::normal({5, 4, 2});
   auto before = model.loss(x, target);
   double first = before.item();
   rw::backward(before);

@@ -463,7 +463,8 @@ TEST_CASE("tile: random numbers are those of their stream, whatever the strides"
     for (bool wide : {false, true}) {
       DType dtype = wide ? DType::f64 : DType::f32;
       Builder b(dtype);
-      b.store(b.add({.kind = wide ? Kind::normal : Kind::uniform, .operand = b.operand(DType::i64)}), b.operand(dtype));
+      int drawn = b.add({.kind = wide ? Kind::normal : Kind::uniform, .operand = b.operand(DType::i64)});
+      b.store(drawn, b.operand(dtype));
       Buffer out(dtype, 200);
       TileOperand operands[] = {operand(words, {row, column}), operand(out, {20, 1})};
       operands[0].counter = 10;
@@ -553,7 +554,8 @@ TEST_CASE("tile: stores to integers saturate, to bool say what is not zero") {
 
 TEST_CASE("tile: an extent of 0 does nothing") {
   Builder b;
-  b.store(b.load(b.operand(DType::f64)), b.operand(DType::f64));
+  int x = b.load(b.operand(DType::f64));
+  b.store(x, b.operand(DType::f64));
   Tile tile(b.program);
   TileOperand operands[2];
   tile.run({0, 5}, operands, true);

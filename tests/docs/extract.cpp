@@ -33,10 +33,14 @@ std::vector<Block> blocks_of(std::istream& page) {
   enum { prose, visible, hidden, other } state = prose;
   for (int number = 1; std::getline(page, text); ++number) {
     if (state == prose) {
-      if (text == "```cpp") state = visible;
-      else if (text == "<!--cpp") state = hidden;
-      else if (begins(text, "```")) state = other;
-      else if (begins(text, "#")) heading = text.substr(text.find_first_not_of("# "));
+      if (text == "```cpp")
+        state = visible;
+      else if (text == "<!--cpp")
+        state = hidden;
+      else if (begins(text, "```"))
+        state = other;
+      else if (begins(text, "#"))
+        heading = text.substr(text.find_first_not_of("# "));
     } else if (state == hidden ? text == "-->" : text == "```") {
       if (state == visible) {
         block.title = heading;

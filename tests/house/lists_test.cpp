@@ -19,6 +19,7 @@ TEST_CASE("house: every source and every header stands in a CMake list") {
     std::string pattern;
     for (char c : name) pattern += c == '.' || c == '+' ? std::string("\\") + c : std::string(1, c);
     auto text = house::text_of(list / "CMakeLists.txt");
-    CHECK_MESSAGE(std::regex_search(text, std::regex("(^|[\\s(/])" + pattern + "(?=[\\s)])")), source.path << " is not named in " << (list / "CMakeLists.txt"));
+    CHECK_MESSAGE(std::regex_search(text, std::regex("(^|[\\s(/])" + pattern + "(?=[\\s)])")),
+                  source.path << " is not named in " << (list / "CMakeLists.txt"));
   }
 }

@@ -23,14 +23,16 @@ std::string folder(const std::string& path) { return path.substr(0, path.find('/
 
 std::vector<std::string> code_of(const std::vector<std::string>& lines) {
   std::vector<std::string> out;
-  bool comment = false;   // inside /* */
-  std::string raw;        // the end of the raw string that we are in
+  bool comment = false;  // inside /* */
+  std::string raw;       // the end of the raw string that we are in
   for (auto line : lines) {
     if (line.find("#include") != std::string::npos && !comment && raw.empty()) {
       out.push_back(line);
       continue;
     }
-    auto blank = [&](std::size_t begin, std::size_t end) { std::fill(line.begin() + static_cast<long>(begin), line.begin() + static_cast<long>(end), ' '); };
+    auto blank = [&](std::size_t begin, std::size_t end) {
+      std::fill(line.begin() + static_cast<long>(begin), line.begin() + static_cast<long>(end), ' ');
+    };
     for (std::size_t i = 0; i < line.size();) {
       if (comment || !raw.empty()) {
         const std::string closing = comment ? "*/" : raw;

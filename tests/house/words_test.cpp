@@ -13,15 +13,17 @@ void ban(const char* pattern, const char* why) {
   const std::regex word(pattern);
   for (const auto& source : all_sources())
     for (std::size_t i = 0; i < source.code.size(); ++i)
-      CHECK_MESSAGE(!std::regex_search(source.code[i], word), source.path << ":" << i + 1 << ": " << source.lines[i] << "  (" << why << ")");
+      CHECK_MESSAGE(!std::regex_search(source.code[i], word),
+                    source.path << ":" << i + 1 << ": " << source.lines[i] << "  (" << why << ")");
 }
 
 }  // namespace
 
 TEST_CASE("house: comments and literals are not code") {
-  auto code = house::code_of({"a = \"xt::eval\"; // keep_dims", "b /* immediate", "xt::pad */ c", "n = 10'000; d = '\"'; e", "R\"(xt::tile", ")\" f"});
-  CHECK(code == std::vector<std::string>{"a = \"        \";             ", "b /*          ", "        */ c", "n = 10'000; d = ' '; e", "R\"(        ",
-                                         ")\" f"});
+  auto code = house::code_of(
+      {"a = \"xt::eval\"; // keep_dims", "b /* immediate", "xt::pad */ c", "n = 10'000; d = '\"'; e", "R\"(xt::tile", ")\" f"});
+  CHECK(code == std::vector<std::string>{"a = \"        \";             ", "b /*          ", "        */ c", "n = 10'000; d = ' '; e",
+                                         "R\"(        ", ")\" f"});
 }
 
 TEST_CASE("house: what xtensor 0.24 computes wrongly is not used") {
@@ -37,8 +39,18 @@ TEST_CASE("house: numbers are exact everywhere") {
   for (const auto& source : all_sources())
     for (std::size_t i = 0; i < source.lines.size(); ++i) {
       const auto& line = source.lines[i];
-      bool fast = line.find("ffast" "-math") != std::string::npos || line.find("fp_contract" "(on)") != std::string::npos;
-      bool later = line.find("TO" "DO") != std::string::npos || line.find("FIX" "ME") != std::string::npos;
+      bool fast = line.find(
+                      "ffast"
+                      "-math") != std::string::npos ||
+                  line.find(
+                      "fp_contract"
+                      "(on)") != std::string::npos;
+      bool later = line.find(
+                       "TO"
+                       "DO") != std::string::npos ||
+                   line.find(
+                       "FIX"
+                       "ME") != std::string::npos;
       CHECK_MESSAGE(!fast, source.path << ":" << i + 1 << ": " << line);
       CHECK_MESSAGE(!later, source.path << ":" << i + 1 << ": " << line);
     }
