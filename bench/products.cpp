@@ -1,11 +1,11 @@
 // Products at the shapes of recurrent nets, in GF/s and as a share of the peak that this machine reaches in the same run.
 //
-// One line a shape and form; every figure is the best burst within 0.2 s. Forms: packed (right operand packed before), plain (as it lies, row-major),
-// transposed (right operand read across), gradient (both operands over time: the sum of A^T B).
+// One line a shape and form; every figure is the best burst within 0.2 s. Forms: packed (right operand packed before), plain (as it lies,
+// row-major), transposed (right operand read across), gradient (both operands over time: the sum of A^T B).
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <fmt/format.h>
 #include <functional>
 #include <rewind/core/isa.hpp>
 #include <rewind/core/matmul.hpp>
@@ -75,8 +75,8 @@ template <class T>
 void gradient(const Bench& bench, Index batch, Index steps, Index hidden, Index gates) {
   Dense<T> h(batch * steps, hidden), d(batch * steps, gates), w(hidden, gates);
   bench.line("gradient", hidden, gates, batch * steps, [&] {
-    matmul_steps(dtype_of<T>(), hidden, gates, batch, steps, h.data(), hidden, batch * hidden, d.data(), gates, batch * gates, w.data(), gates,
-                 true, bench.split);
+    matmul_steps(dtype_of<T>(), hidden, gates, batch, steps, h.data(), hidden, batch * hidden, d.data(), gates, batch * gates, w.data(),
+                 gates, true, bench.split);
   });
 }
 
@@ -84,14 +84,26 @@ template <class T>
 void packing(Index k, Index n) {
   Dense<T> b(k, n), across(n, k);
   PackedMatrix panels(dtype_of<T>(), k, n, b.rows());
-  const double plain = best_seconds([&] { panels.refill(b.rows()); }), transposed = best_seconds([&] { panels.refill(across.transposed()); });
+  const double plain = best_seconds([&] { panels.refill(b.rows()); }),
+               transposed = best_seconds([&] { panels.refill(across.transposed()); });
   fmt::print("pack       {:>6}{:>6}   rows {:.1f} us, transposed {:.1f} us\n", k, n, plain * 1e6, transposed * 1e6);
 }
 
 template <class T>
 void all(Bench bench) {
-  for (auto [m, h] : {std::pair<Index, Index>{32, 512}, {1, 512}, {2, 512}, {4, 512}, {16, 128}, {16, 512}, {20, 650}, {32, 256}, {32, 1024}, {128, 512},
-                      {1120, 512}, {1120, 128}, {1120, 1024}})
+  for (auto [m, h] : {std::pair<Index, Index>{32, 512},
+                      {1, 512},
+                      {2, 512},
+                      {4, 512},
+                      {16, 128},
+                      {16, 512},
+                      {20, 650},
+                      {32, 256},
+                      {32, 1024},
+                      {128, 512},
+                      {1120, 512},
+                      {1120, 128},
+                      {1120, 1024}})
     products<T>(bench, m, h, 4 * h);
   gradient<T>(bench, 16, 35, 128, 512);
   gradient<T>(bench, 32, 35, 256, 1024);

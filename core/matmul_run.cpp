@@ -109,7 +109,8 @@ class Part {
 
   void unpacked() {
     const Index width = kernels_.columns;
-    const Index steps = (p_.k + step_of_k_unpacked - 1) / step_of_k_unpacked, k_step = ((p_.k + steps - 1) / steps + 7) / 8 * 8;  // equal steps
+    const Index steps = (p_.k + step_of_k_unpacked - 1) / step_of_k_unpacked,
+                k_step = ((p_.k + steps - 1) / steps + 7) / 8 * 8;  // equal steps
     for (Index k0 = 0; k0 < p_.k; k0 += k_step) {
       const Index k = std::min(k_step, p_.k - k0);
       const Index bytes = m_ <= row_step(k) ? left_bytes : right_bytes;

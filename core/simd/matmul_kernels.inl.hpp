@@ -25,7 +25,7 @@ using Batch = xsimd::batch<T, typename S::arch>;
 template <class S, class T>
 inline constexpr int lanes = int(Batch<S, T>::size);
 template <class S, class T>
-inline constexpr int panel_columns = S::vectors * lanes<S, T>;
+inline constexpr int panel_columns = S::vectors* lanes<S, T>;
 
 /// Panels that a tile of R rows takes at once: enough for eight chains, which hide the latency of the multiply-add, if the registers allow.
 template <class S, int R>
@@ -47,8 +47,7 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 16
-    for (int v = 0; v < P * V; ++v)
-      sum[i][v] = accumulate ? B::load_unaligned(c + i * c_row + v / V * c_panel + v % V * L) : B(T(0));
+    for (int v = 0; v < P * V; ++v) sum[i][v] = accumulate ? B::load_unaligned(c + i * c_row + v / V * c_panel + v % V * L) : B(T(0));
 #pragma GCC unroll 4
   for (Index s = 0; s < k; ++s) {
     if constexpr (Fetch) {
@@ -81,7 +80,7 @@ struct Tiles {
   struct Row {
     TileFunction<T> of[S::rows];
   };
-  Row one[S::vectors];           ///< one[V - 1].of[R - 1]: R rows of one panel's first V vectors
+  Row one[S::vectors];            ///< one[V - 1].of[R - 1]: R rows of one panel's first V vectors
   TileFunction<T> wide[S::rows];  ///< wide[R - 1]: at_once[R - 1] panels
   int at_once[S::rows];
 
@@ -108,11 +107,13 @@ void panel(const ProductBlock<T>& block, const TileFunction<T>* tile_of, const T
     const Index k = block.k - s < k_block ? block.k - s : k_block;
     const T* a = block.a + s;
     T* to = c;
-    const T* ahead = b + (s + k) * block.b_row;  // the panel's next rows, or those of the next panel
-    const Index ahead_step = block.b_row / blocks;
+    const T* ahead = b + (s + k) * block.b_row;  // the panel's next rows, or those of the next panel: done in the first tiles
+    const Index ahead_tiles = blocks < 8 ? blocks : 8;
     for (Index i = 0; i < blocks; ++i) {
       const Index r = least + (i < larger);
-      for (Index j = 1; j < blocks && j <= r; ++j) __builtin_prefetch(to + (r + j - 1) * c_row, 1, 3);
+      if (i + 1 < blocks)
+        for (Index j = 0; j < r; ++j) __builtin_prefetch(to + (r + j) * c_row, 1, 3);
+      const Index ahead_step = i < ahead_tiles ? block.b_row / ahead_tiles : 0;
       tile_of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead, ahead_step);
       a += r * block.a_row;
       to += r * c_row;

@@ -72,7 +72,8 @@ struct Laid {
     column = form == 0 ? 1 : form == 1 ? rows + 1 : 2;
     if (rows > 0 && columns > 0) memory.assign(static_cast<std::size_t>((rows - 1) * row + (columns - 1) * column + 1), T(777));
     for (Index i = 0; i < rows; ++i)
-      for (Index j = 0; j < columns; ++j) memory[static_cast<std::size_t>(i * row + j * column)] = dense[static_cast<std::size_t>(i * columns + j)];
+      for (Index j = 0; j < columns; ++j)
+        memory[static_cast<std::size_t>(i * row + j * column)] = dense[static_cast<std::size_t>(i * columns + j)];
   }
 };
 constexpr const char* forms[] = {"rows", "columns", "strided"};
@@ -109,14 +110,17 @@ std::string differences(Isa isa, Index m, Index n, Index k) {
       for (bool accumulate : {false, true}) {
         const Laid<T> la(a, m, k, left), lb(b, k, n, right % 3);
         std::vector<T> panels(static_cast<std::size_t>(detail::panel_elements(kernels, k, n)));
-        Product<T> p{m, n, k, {la.memory.data(), la.column, la.row, k, 0}, {lb.memory.data(), lb.row, lb.column, k, 0}, nullptr, nullptr, 0, accumulate};
+        Product<T> p{
+            m,       n, k,         {la.memory.data(), la.column, la.row, k, 0}, {lb.memory.data(), lb.row, lb.column, k, 0}, nullptr,
+            nullptr, 0, accumulate};
         if (right == 3) {
           if (k > 0) detail::fill_panels(kernels, p.b, 0, k, 0, n, panels.data(), k * kernels.columns);
           p.panels = panels.data();
         }
         if (!same(run(kernels, p, c), accumulate ? from_c : from_zero))
           return std::string(name(isa)) + " " + name(dtype_of<T>()) + ": m " + std::to_string(m) + ", n " + std::to_string(n) + ", k " +
-                 std::to_string(k) + ", left in " + forms[left] + ", right " + (right == 3 ? "packed" : forms[right]) + (accumulate ? ", from C" : "");
+                 std::to_string(k) + ", left in " + forms[left] + ", right " + (right == 3 ? "packed" : forms[right]) +
+                 (accumulate ? ", from C" : "");
       }
   return "";
 }
@@ -238,12 +242,14 @@ TEST_CASE_TEMPLATE("matmul_steps: the chain runs over the steps, then over the r
           const T* first_a = a.data() + (backward ? (steps - 1) * a_step : 0);
           const T* first_b = b.data() + (backward ? (steps - 1) * b_step : 0);
           const Index sign = backward ? -1 : 1;
-          const Product<T> p{m, n, k, {first_a, a_row, 1, rows, sign * a_step}, {first_b, n, 1, rows, sign * b_step}, nullptr, nullptr, 0, true};
+          const Product<T> p{m,       n, k,   {first_a, a_row, 1, rows, sign * a_step}, {first_b, n, 1, rows, sign * b_step}, nullptr,
+                             nullptr, 0, true};
           const auto expected = reference(m, n, k, stacked_a, stacked_b, c, isa);
           CHECK(same(run(kernels, p, c), expected));
           if (isa != rw::isa()) continue;
           auto out = c;
-          matmul_steps(dtype_of<T>(), m, n, rows, steps, first_a, a_row, sign * a_step, first_b, n, sign * b_step, out.data(), n, true, false);
+          matmul_steps(dtype_of<T>(), m, n, rows, steps, first_a, a_row, sign * a_step, first_b, n, sign * b_step, out.data(), n, true,
+                       false);
           CHECK(same(out, expected));
         }
   });
@@ -274,11 +280,12 @@ TEST_CASE_TEMPLATE("matmul: the same bits for 1, 2 and 3 threads, any split of r
         matmul(dtype_of<T>(), rows, n, k, {a.data() + i * k, k, 1}, {b.data(), n, 1}, c.data() + i * n, n, false, true);
       });
       check([&](Index i, Index rows) {
-        matmul(dtype_of<T>(), rows, n, k, {a.data() + i * k, k, 1}, {across.memory.data(), across.row, across.column}, c.data() + i * n, n, false, true);
+        matmul(dtype_of<T>(), rows, n, k, {a.data() + i * k, k, 1}, {across.memory.data(), across.row, across.column}, c.data() + i * n, n,
+               false, true);
       });
       check([&](Index i, Index rows) {
-        matmul_steps(dtype_of<T>(), rows, n, k / 10, 10, stacked.memory.data() + i, stacked.column, k / 10 * stacked.column, b.data(), n, k / 10 * n,
-                     c.data() + i * n, n, false, true);
+        matmul_steps(dtype_of<T>(), rows, n, k / 10, 10, stacked.memory.data() + i, stacked.column, k / 10 * stacked.column, b.data(), n,
+                     k / 10 * n, c.data() + i * n, n, false, true);
       });
     }
   }
@@ -374,12 +381,14 @@ TEST_CASE("matmul: after the first calls nothing is allocated") {
 TEST_CASE("matmul: errors") {
   using test::error_text;
   float x[4] = {};
-  CHECK(error_text<DTypeError>([&] { matmul(DType::i32, 1, 1, 1, {x, 1, 1}, {x, 1, 1}, x, 1, false, false); }) ==
-        "matmul: dtype must be f32 or f64: got i32 (cast the operands)");
+  CHECK(error_text<DTypeError>([&] {
+          matmul(DType::i32, 1, 1, 1, {x, 1, 1}, {x, 1, 1}, x, 1, false, false);
+        }) == "matmul: dtype must be f32 or f64: got i32 (cast the operands)");
   CHECK(error_text<DTypeError>([&] { matmul_steps(DType::boolean, 1, 1, 1, 1, x, 1, 1, x, 1, 1, x, 1, false, false); }) ==
         "matmul_steps: dtype must be f32 or f64: got bool (cast the operands)");
-  CHECK(error_text<DTypeError>([&] { PackedMatrix(DType::i64, 1, 1, {x, 1, 1}); }) ==
-        "PackedMatrix: dtype must be f32 or f64: got i64 (cast the operands)");
+  CHECK(error_text<DTypeError>([&] {
+          PackedMatrix(DType::i64, 1, 1, {x, 1, 1});
+        }) == "PackedMatrix: dtype must be f32 or f64: got i64 (cast the operands)");
   CHECK(error_text<DTypeError>([] { peak_flops(DType::i32, 1); }) ==
         "peak_flops: dtype must be f32 or f64: got i32 (those are what products compute in)");
   CHECK(error_text<ValueError>([] { peak_flops(DType::f32, 0); }) == "peak_flops: threads must be from 1 to 1024: got 0");
