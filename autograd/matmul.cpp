@@ -53,8 +53,10 @@ class MatmulOperator final : public Operator {
     if (!p.needs(1)) return;
     auto a = p.x(0);
     if (fold) {  // one weight for all leading axes: their rows are one long sum
-      a = reshape(a, Shape{-1, a.shape().back()});
-      g = reshape(g, Shape{-1, g.shape().back()});
+      Index rows = 1;
+      for (int i = 0; i + 1 < g.rank(); ++i) rows *= g.shape()[i];
+      a = reshape(a, Shape{rows, a.shape().back()});
+      g = reshape(g, Shape{rows, g.shape().back()});
     }
     p.add(1, tb ? product(g, a, true, ta) : product(a, g, !ta, false));
   }

@@ -28,6 +28,7 @@ struct Derivative {
   std::vector<int> captures;   ///< captures whose gradients are accumulated, behind those
   std::vector<int> ys;         ///< forward ys whose gradients are read: the first xs
   std::vector<int> residuals;  ///< values of the forward body that are read: the next xs
+  std::shared_ptr<const Program> forward;  ///< the forward body with scans in it that have more ys now, if there are such
   std::vector<int> xs_read;    ///< forward xs that are read: the last xs
   std::vector<int> constants;  ///< forward captures that are read
   std::vector<int> xs;         ///< forward xs whose gradients are the backward ys
@@ -35,7 +36,7 @@ struct Derivative {
 
 struct Cache {
   std::map<Wish, Derivative> derivatives;
-  std::map<std::vector<int>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
+  std::map<std::pair<const Program*, std::vector<int>>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
 };
 
 Cache& cache_of(const Body& body) {
@@ -150,15 +151,35 @@ class Differentiator {
     std::vector<Node*> nodes;
     joint_ = trace.program(found, true, nullptr, &nodes);
     while (boundary_ < nodes.size() && nodes[boundary_]->id < last_forward) ++boundary_;
-    // Which value of the body is behind each forward value of the joint program.
+    find_forward(values, nodes.empty() ? 0 : nodes[0]->mark);
+  }
+
+  /// Which value of the body is behind each forward value of the joint program. Scans in the body may have got further ys.
+  void find_forward(const std::vector<Variable>& values, std::uint64_t mark) {
     of_body_.assign(joint_.types.size(), -1);
-    for (std::size_t v = 0; v < values.size(); ++v) {
-      if (values[v].empty()) continue;
-      Value* value = values[v].handle();
-      if (value->slot >= 0 && static_cast<std::size_t>(value->slot) < of_body_.size() && value->mark == (nodes.empty() ? 0 : nodes[0]->mark))
-        of_body_[value->slot] = static_cast<int>(v);
+    Program grown;
+    std::vector<int> number(program_.types.size());
+    for (int v : program_.inputs) number[v] = grown.add_input(program_.types[v]);
+    bool more = false;
+    for (const auto& i : program_.code) {
+      const Node& node = *values[i.first].handle()->node;
+      Instruction c = i;
+      for (int& v : c.inputs) v = number[v];
+      c.body = node.body;
+      c.first = static_cast<int>(grown.types.size());
+      c.count = static_cast<int>(node.types.size());
+      more |= c.count != i.count;
+      for (int k = 0; k < c.count; ++k) {
+        int v = grown.add_value(node.types[k]);
+        if (k < i.count) number[i.first + k] = v;
+        const Value* value = node.outputs[k];
+        if (value && value->mark == mark && value->slot >= 0) of_body_[value->slot] = v;
+      }
+      grown.code.push_back(std::move(c));
     }
-    for (int i = 0; i < inputs; ++i) of_body_[joint_.inputs[first_forward_ + i]] = program_.inputs[i];
+    for (int v : program_.outputs) grown.outputs.push_back(number[v]);
+    for (std::size_t i = 0; i < grown.inputs.size(); ++i) of_body_[joint_.inputs[static_cast<std::size_t>(first_forward_) + i]] = grown.inputs[i];
+    if (more) d_.forward = std::make_shared<const Program>(std::move(grown));
   }
 
   void cut() {
@@ -235,13 +256,12 @@ const Derivative& derivative_of(const Body& body, const Wish& wish) {
 
 }  // namespace
 
-std::vector<int> add_ys(Node& node, const std::vector<int>& body_values) {
+namespace {
+std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const Program* forward) {
   const Body& body = *node.body;
-  auto& grown = cache_of(body).grown[body_values];
-  std::vector<int> results;
-  Program program;
-  if (!grown) program = body.program;
-  std::vector<int> outputs = body.program.outputs;
+  const Program& base = forward ? *forward : body.program;
+  auto& grown = cache_of(body).grown[{forward, body_values}];
+  std::vector<int> results, outputs = base.outputs;
   for (int v : body_values) {
     int at = -1;
     for (std::size_t o = static_cast<std::size_t>(body.carries); o < outputs.size(); ++o)
@@ -252,13 +272,14 @@ std::vector<int> add_ys(Node& node, const std::vector<int>& body_values) {
     }
     results.push_back(at);
   }
-  if (outputs.size() == body.program.outputs.size()) return results;
+  if (outputs.size() == base.outputs.size()) return results;
   if (!grown) {
+    Program program = base;
     program.outputs = outputs;
     grown = intern_body(std::move(program), body.carries, body.xs);
   }
-  for (std::size_t o = body.program.outputs.size(); o < outputs.size(); ++o) {
-    Type type = body.program.types[outputs[o]];
+  for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
+    Type type = base.types[outputs[o]];
     type.shape.insert(0, node.attributes[1]);
     node.types.push_back(type);
     node.outputs.push_back(nullptr);
@@ -266,13 +287,15 @@ std::vector<int> add_ys(Node& node, const std::vector<int>& body_values) {
   node.body = grown;
   return results;
 }
+}  // namespace
 
 void keep_for_gradient(Node& node) {
   const Body& body = *node.body;
   Wish wish;
   for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
   for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
-  add_ys(node, std::vector<int>(derivative_of(body, wish).residuals));
+  const Derivative& d = derivative_of(body, wish);
+  add_ys(node, d.residuals, d.forward.get());
 }
 
 void scan_gradient(Pullback& p) {
@@ -284,7 +307,7 @@ void scan_gradient(Pullback& p) {
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
   const Derivative& d = derivative_of(*body, wish);
-  auto residuals = add_ys(node, d.residuals);
+  auto residuals = add_ys(node, d.residuals, d.forward.get());
 
   std::vector<Variable> inputs;
   for (int c : d.carries) {

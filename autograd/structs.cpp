@@ -4,8 +4,7 @@
 namespace rw::detail {
 
 std::string_view member_name(std::string_view spelling) {
-  auto marker = spelling.rfind("value.");
-  auto end = spelling.find(')', marker);
+  auto end = spelling.rfind(')', spelling.rfind(';'));  // a local type's function has parentheses of its own, further left
   auto member = spelling.substr(0, end);
   return member.substr(member.rfind(':') + 1);
 }

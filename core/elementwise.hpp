@@ -11,36 +11,18 @@
 //   An operation without any of them has no derivative (comparisons).
 // The list at the end generates opcodes, kernels, gradient rules, tests of accuracy and the table in the docs.
 //
-// The base says how many operands there are and what kind of operation it is (Truth: the result is a bool; Costly: more than a few
-// instructions, so it is kept rather than computed again). Errors are the largest found against long double over the stated range, of all
+// The bases are those of elementwise_form.hpp, which also tells what an operation has. Errors are the largest found against long double over the stated range, of all
 // instruction sets; 0.5 ULP means rounded correctly. Where nothing is said, NaN gives NaN, infinities and zeros act as in IEEE 754, and the
 // range is that of the type. Formulas avoid != on batches: in xsimd 8.1 it is false for NaN on AVX, true on SSE2. An element's result depends on the element and the instruction set alone, not on its place in a batch.
 #pragma once
 
-#include <cstdint>
+#include <rewind/core/elementwise_form.hpp>
 #include <rewind/core/simd/angle.hpp>
 #include <rewind/core/simd/math.hpp>
 #include <rewind/core/simd/power.hpp>
 #include <tuple>
-#include <type_traits>
-#include <utility>
 
 namespace rw::op {
-
-struct None {};
-inline constexpr None none;
-
-struct Unary {
-  static constexpr int arity = 1;
-};
-struct Binary {
-  static constexpr int arity = 2;
-};
-struct Ternary {
-  static constexpr int arity = 3;
-};
-struct Truth {};
-struct Costly {};
 
 /// 1 where the mask holds, else 0.
 template <class B>
@@ -302,95 +284,16 @@ struct IsFinite : Unary, Truth {
 
 // ---- the list -----------------------------------------------------------------------------------------------------------------------
 
-template <class... T>
-struct List {
-  static constexpr int size = sizeof...(T);
-};
 using All = List<Negate, Abs, Sign, Add, Subtract, Multiply, Divide, Square, Reciprocal, Sqrt, Rsqrt, Exp, Expm1, Log, Log1p, Power, Sin, Cos,
                  Erf, Tanh, Sigmoid, Relu, Softplus, Maximum, Minimum, Where, Clamp, Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual,
                  LogicalAnd, LogicalOr, LogicalNot, IsFinite>;
 
 /// Position in All: the code of the operation in tile programs and on the tape.
-using Code = std::uint8_t;
-template <class T, class... U>
-constexpr Code position(List<U...>) {
-  Code i = 0, found = 255;
-  ((std::is_same_v<T, U> ? (found = i, ++i) : ++i), ...);
-  return found;
-}
 template <class T>
 inline constexpr Code code = position<T>(All{});
 
-// ---- what an operation has ----------------------------------------------------------------------------------------------------------
-
-namespace detail {
-// A name that both bases have is ambiguous, so taking its address fails exactly where the operation has it; its body stays unread.
-struct Names {
-  int gradient, gradient_x, gradient_y, gradient_xy, pull_x;
-};
-template <class Op>
-struct Both : Op, Names {};
-}  // namespace detail
-
-/// Which form of derivative Op has.
-template <class Op>
-inline constexpr bool has_gradient = !requires { &detail::Both<Op>::gradient; };
-template <class Op>
-inline constexpr bool has_gradient_x = !requires { &detail::Both<Op>::gradient_x; };
-template <class Op>
-inline constexpr bool has_gradient_y = !requires { &detail::Both<Op>::gradient_y; };
-template <class Op>
-inline constexpr bool has_gradient_xy = !requires { &detail::Both<Op>::gradient_xy; };
-template <class Op>
-inline constexpr bool has_pull_x = !requires { &detail::Both<Op>::pull_x; };
-
-/// The same at run time, by code.
-struct Info {
-  const char* name;
-  int arity;
-  bool boolean_result;  ///< 1 or 0: the tape gives it dtype bool
-  bool keeps_operands;  ///< the derivative reads the operands
-  bool keeps_result;    ///< the derivative reads the result
-  bool differentiable;
-  bool cheap;  ///< a few instructions: computing it again costs less than keeping it
-};
-template <class Op>
-inline constexpr Info info_of{Op::name,
-                              Op::arity,
-                              std::is_base_of_v<Truth, Op>,
-                              has_gradient_x<Op> || has_gradient_xy<Op> || has_pull_x<Op>,
-                              has_gradient_y<Op> || has_gradient_xy<Op>,
-                              has_gradient<Op> || has_gradient_x<Op> || has_gradient_y<Op> || has_gradient_xy<Op> || has_pull_x<Op>,
-                              !std::is_base_of_v<Costly, Op>};
-
-namespace detail {
-template <class... Op>
-struct Table {
-  Info row[sizeof...(Op)] = {info_of<Op>...};
-  constexpr const Info& operator[](int i) const { return row[i]; }
-};
-template <class... Op>
-constexpr Table<Op...> table(List<Op...>) {
-  return {};
-}
-template <class F, class First, class... Rest>
-decltype(auto) visit(Code code, F&& f, List<First, Rest...>) {
-  if constexpr (sizeof...(Rest) == 0) {
-    return f(First{});
-  } else {
-    return code == 0 ? f(First{}) : visit(static_cast<Code>(code - 1), std::forward<F>(f), List<Rest...>{});
-  }
-}
-}  // namespace detail
-
 /// info[code] for every operation.
 inline constexpr auto info = detail::table(All{});
-
-/// Calls f(Op{}) with the operation of `code`.
-template <class F>
-decltype(auto) visit(Code code, F&& f) {
-  return detail::visit(code, std::forward<F>(f), All{});
-}
 
 /// Calls f(Op{}) for every operation, in the order of the list.
 template <class F, class... Op>
@@ -400,48 +303,6 @@ constexpr void for_each(F&& f, List<Op...>) {
 template <class F>
 constexpr void for_each(F&& f) {
   for_each(f, All{});
-}
-
-namespace detail {
-template <class V>
-auto times(const V& g, const V& factor) {
-  return g * factor;
-}
-template <class V>
-V times(const V& g, int factor) {
-  return factor == 1 ? g : factor == -1 ? -g : g * factor;
-}
-template <class V>
-None times(const V&, None) {
-  return none;
-}
-template <class... T>
-std::tuple<T...> as_tuple(std::tuple<T...> t) {
-  return t;
-}
-template <class T>
-std::tuple<T> as_tuple(T t) {
-  return {t};
-}
-}  // namespace detail
-
-/// What the gradient g of the result y gives each operand x: a tuple of arity entries of V (or None), in the broadcast shape of the result.
-/// V is Variable, or anything else that has the language.
-template <class Op, class V, class... X>
-  requires(info_of<Op>.differentiable)
-auto pull(const V& g, const V& y, const X&... x) {
-  static_assert(sizeof...(X) == Op::arity);
-  if constexpr (has_pull_x<Op>) {
-    return detail::as_tuple(Op::pull_x(g, x...));
-  } else {
-    auto factors = [&] {
-      if constexpr (has_gradient<Op>) return detail::as_tuple(Op::gradient());
-      else if constexpr (has_gradient_x<Op>) return detail::as_tuple(Op::gradient_x(x...));
-      else if constexpr (has_gradient_y<Op>) return detail::as_tuple(Op::gradient_y(y));
-      else return detail::as_tuple(Op::gradient_xy(x..., y));
-    }();
-    return std::apply([&](const auto&... f) { return std::tuple{detail::times(g, f)...}; }, factors);
-  }
 }
 
 }  // namespace rw::op

@@ -99,20 +99,18 @@ void Run::choose() {
   register_stride_ = (tile_rows_ * tile_columns_ * size_ + 127) / 64 * 64;
   narrow_stride_ = (tile_rows_ * size_ + 63) / 64 * 64;
   registers_ = scratch_.reserve(register_stride_ * schedule_->registers + narrow_stride_ * plan_.narrows);
+  narrow_registers_ = registers_ + register_stride_ * schedule_->registers;
   bind();
-}
-
-void* Run::register_of(const Step& step) const {
-  if (plan_.narrow[step.instruction]) return registers_ + register_stride_ * schedule_->registers + narrow_stride_ * step.out;
-  return registers_ + register_stride_ * step.out;
 }
 
 void Run::bind() {
   std::size_t steps = 0;
   for (const auto& phase : schedule_->phases) steps += phase.rows.size() + phase.points.size();
-  scratch_.bound.clear();
-  scratch_.bound.reserve(steps);
-  scratch_.patches.clear();
+  if (scratch_.bound.size() < steps) {
+    scratch_.bound.resize(steps);
+    scratch_.patches.resize(4 * steps);  // operands, result
+  }
+  scratch_.bound_count = scratch_.patch_count = 0;
   scratch_.lists.clear();
   scratch_.location.resize(plan_.program.code.size());
   for (const auto& phase : schedule_->phases) {
@@ -121,94 +119,80 @@ void Run::bind() {
   }
 }
 
-/// The memory that a full value can be computed into: that of its first store, if dtype and strides allow.
-const Memory* Run::direct_store(const std::vector<Step>& steps, int value) const {
-  const auto& code = plan_.program.code;
-  for (const auto& step : steps) {
-    const auto& i = code[step.instruction];
-    if (i.kind != Kind::store || i.a != value) continue;
-    const auto& m = scratch_.memory[i.operand];
-    if (plan_.program.operands[i.operand] == dtype_ && (m.column == 1 || columns_ == 1)) return &m;
-  }
-  return nullptr;
-}
-
 void Run::bind_steps(const std::vector<Step>& steps, bool points) {
-  const auto& code = plan_.program.code;
   auto& s = scratch_;
-  List list{static_cast<int>(s.bound.size()), 0, static_cast<int>(s.patches.size()), 0};
+  List list{s.bound_count, 0, s.patch_count, 0};
   auto follow = [&](void*& slot, const Memory* m) {
-    if (m) s.patches.push_back({&slot, m});
+    if (m) s.patches[s.patch_count++] = {&slot, m};
   };
   for (const auto& step : steps) {
-    int n = step.instruction;
-    const auto& i = code[n];
-    auto& to = s.location[n];
-    bool narrow = plan_.narrow[n], full = points && !narrow;
-    const Memory* m = i.operand >= 0 ? &s.memory[i.operand] : nullptr;
-    if (i.kind == Kind::load && full && plan_.program.operands[i.operand] == dtype_ && (m->column == 1 || m->column == 0 || columns_ == 1)) {
-      bool overwritten = safe_ && std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return h.read == i.operand && aliased(h); });
+    auto& to = s.location[step.instruction];
+    const Memory* m = step.operand >= 0 ? &s.memory[step.operand] : nullptr;
+    if (step.plain && (m->column == 1 || m->column == 0 || columns_ == 1)) {
+      bool overwritten = safe_ && std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return h.read == step.operand && aliased(h); });
       if (!overwritten) {
         to = {{nullptr, m->row}, m, m->column == 0 && columns_ > 1};
         continue;
       }
     }
-    if (i.kind == Kind::store && !narrow && s.location[i.a].memory == m) continue;
-    auto& b = s.bound.emplace_back();
-    b.kind = i.kind;
-    b.narrow = narrow;
-    const Memory* direct = full && (i.kind == Kind::apply || i.kind == Kind::gather || is_random(i.kind)) ? direct_store(steps, n) : nullptr;
-    if (is_source(i.kind)) {
+    if (step.kind == Kind::store && !step.narrow && s.location[step.in[0]].memory == m) continue;
+    auto& b = s.bound[s.bound_count++];
+    b.kind = step.kind;
+    b.narrow = step.narrow;
+    b.one_row = b.one_column = false;
+    const Memory* direct = points && step.store >= 0 ? &s.memory[step.store] : nullptr;
+    if (direct && direct->column != 1 && columns_ != 1) direct = nullptr;
+    if (is_source(step.kind)) {
       bind_source(b, step, direct);
-      if (i.kind == Kind::load || i.kind == Kind::gather) follow(b.in[0].data, m);
-      if (i.kind == Kind::gather) follow(b.in[1].data, b.index);
-      follow(b.out.data, s.location[n].memory);
-    } else if (i.kind == Kind::store) {
-      const auto& from = s.location[i.a];
-      b.move = kernels_.store[static_cast<int>(plan_.program.operands[i.operand])];
+      if (step.kind == Kind::load || step.kind == Kind::gather) follow(b.in[0].data, m);
+      if (step.kind == Kind::gather) follow(b.in[1].data, b.index);
+      follow(b.out.data, to.memory);
+    } else if (step.kind == Kind::store) {
+      const auto& from = s.location[step.in[0]];
+      b.move = kernels_.store[static_cast<int>(plan_.program.operands[step.operand])];
       b.in[0] = from.span;
-      b.in_column = narrow || from.one_column ? 0 : 1;
+      b.in_column = step.narrow || from.one_column ? 0 : 1;
       b.out = {nullptr, m->row};
       b.out_column = m->column;
       follow(b.in[0].data, from.memory);
       follow(b.out.data, m);
     } else {
-      to = direct ? Scratch::Location{{nullptr, direct->row}, direct, false}
-                  : Scratch::Location{{register_of(step), narrow ? 1 : tile_columns_}, nullptr, narrow};
+      if (direct) {
+        to = {{nullptr, direct->row}, direct, false};
+      } else {
+        to = {{register_of(step), step.narrow ? 1 : tile_columns_}, nullptr, step.narrow};
+      }
       b.out = to.span;
       bind_apply(b, step);
-      int k = 0;
-      for (int v : {i.a, i.b, i.c})
-        if (v >= 0) follow(b.in[k++].data, s.location[v].memory);
+      for (int k = 0; k < step.inputs; ++k) follow(b.in[k].data, s.location[step.in[k]].memory);
       follow(b.out.data, to.memory);
     }
   }
-  list.end = static_cast<int>(s.bound.size());
-  list.patch_end = static_cast<int>(s.patches.size());
+  list.end = s.bound_count;
+  list.patch_end = s.patch_count;
   s.lists.push_back(list);
 }
 
 /// What does not vary along rows or columns is made once and read in the form that repeats it.
 void Run::bind_source(Bound& b, const Step& step, const Memory* direct) {
-  const auto& i = plan_.program.code[step.instruction];
   auto& s = scratch_;
   bool narrow = b.narrow, varies_down = false, varies_along = true;
-  if (i.kind != Kind::column) {
-    const auto& m = s.memory[i.operand];
+  if (step.kind != Kind::column) {
+    const auto& m = s.memory[step.operand];
     b.memory = &m;
-    b.dtype = plan_.program.operands[i.operand];
+    b.dtype = plan_.program.operands[step.operand];
     b.in[0].row = m.row;
     b.in_column = m.column;
     varies_down = m.row != 0;
     varies_along = m.column != 0;
-    if (i.kind == Kind::gather) {
-      b.index = &s.memory[i.index];
-      b.index_dtype = plan_.program.operands[i.index];
+    if (step.kind == Kind::gather) {
+      b.index = &s.memory[step.index];
+      b.index_dtype = plan_.program.operands[step.index];
       b.in[1].row = b.index->row;
       varies_down |= b.index->row != 0;
       varies_along |= b.index->column != 0;
     }
-    if (i.kind == Kind::load) b.move = kernels_.load[static_cast<int>(b.dtype)];
+    if (step.kind == Kind::load) b.move = kernels_.load[static_cast<int>(b.dtype)];
   }
   if (direct) {
     b.out.row = direct->row;
@@ -224,24 +208,20 @@ void Run::bind_source(Bound& b, const Step& step, const Memory* direct) {
 }
 
 void Run::bind_apply(Bound& b, const Step& step) {
-  const auto& i = plan_.program.code[step.instruction];
-  int form = 0, k = 0;
-  bool flat = is_reduction(i.kind) ? false : b.out.row == tile_columns_;
-  for (int v : {i.a, i.b, i.c}) {
-    if (v < 0) continue;
-    const auto& from = scratch_.location[v];
+  bool reduces = is_reduction(step.kind), flat = !reduces && !b.narrow && b.out.row == tile_columns_;
+  int form = 0;
+  for (int k = 0; k < step.inputs; ++k) {
+    const auto& from = scratch_.location[step.in[k]];
     b.in[k] = from.span;
-    bool one = from.one_column && !b.narrow && tile_columns_ > 1;
-    if (is_reduction(i.kind)) one = from.one_column;
+    bool one = from.one_column && (reduces || (!b.narrow && tile_columns_ > 1));
     form |= one << k;
     flat = flat && from.span.row == (one ? 0 : tile_columns_);
-    ++k;
   }
-  b.flat = flat && !b.narrow;
-  if (is_reduction(i.kind)) {
-    b.reduce = kernels_.reduce[static_cast<int>(i.kind) - static_cast<int>(Kind::sum)][form];
+  b.flat = flat;
+  if (reduces) {
+    b.reduce = kernels_.reduce[static_cast<int>(step.kind) - static_cast<int>(Kind::sum)][form];
   } else {
-    b.apply = kernels_.apply[i.code][form];
+    b.apply = kernels_.apply[step.code][form];
   }
 }
 

@@ -63,6 +63,15 @@ void find_narrow(Plan& plan) {
   plan.any_narrow = plan.narrows > 0;
 }
 
+Step step_of(const Plan& plan, int n) {
+  const auto& i = plan.program.code[n];
+  Step step{.instruction = n, .out = plan.narrow_out[n], .kind = i.kind, .code = i.code, .narrow = plan.narrow[n], .operand = i.operand,
+            .index = i.index};
+  for_operands(i, [&](int v) { step.in[step.inputs++] = v; });
+  step.plain = i.kind == Kind::load && !step.narrow && plan.program.operands[i.operand] == plan.program.dtype;
+  return step;
+}
+
 /// The wanted instructions in program order, sources where they are first used, or all at the start.
 std::vector<Step> ordered(const Plan& plan, const std::vector<bool>& wanted, bool safe) {
   const auto& code = plan.program.code;
@@ -70,7 +79,7 @@ std::vector<Step> ordered(const Plan& plan, const std::vector<bool>& wanted, boo
   std::vector<Step> steps;
   std::vector<bool> placed(code.size());
   auto place = [&](int n) {
-    if (!placed[n]) steps.push_back({n, plan.narrow_out[n]});
+    if (!placed[n]) steps.push_back(step_of(plan, n));
     placed[n] = true;
   };
   std::vector<bool> used(code.size());
@@ -84,6 +93,13 @@ std::vector<Step> ordered(const Plan& plan, const std::vector<bool>& wanted, boo
       if (is_source(code[v].kind) && wanted[v]) place(v);
     });
     place(n);
+  }
+  for (auto& step : steps) {
+    if (step.narrow || is_reduction(step.kind) || step.kind == Kind::load || step.kind == Kind::column) continue;
+    for (const auto& other : steps)
+      if (other.kind == Kind::store && other.in[0] == step.instruction && step.store < 0 &&
+          plan.program.operands[other.operand] == plan.program.dtype)
+        step.store = other.operand;
   }
   return steps;
 }
@@ -177,7 +193,7 @@ Schedule chunked(const Plan& plan, bool safe) {
       if (points[n]) for_operands(code[n], [&](int v) { points[v] = points[v] || !plan.narrow[v]; });
     }
     for (int n = 0; n < count; ++n)
-      if (rows[n]) phase.rows.push_back({n, plan.narrow_out[n]});
+      if (rows[n]) phase.rows.push_back(step_of(plan, n));
     phase.points = ordered(plan, points, safe);
     schedule.registers = std::max(schedule.registers, assign(plan, phase.points));
     if (!safe) find_hazards(plan, phase.points, schedule.hazards);

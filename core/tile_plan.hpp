@@ -14,10 +14,18 @@ constexpr bool is_source(Kind kind) { return kind <= Kind::normal; }
 constexpr bool is_reduction(Kind kind) { return kind == Kind::sum || kind == Kind::max || kind == Kind::min; }
 constexpr bool is_random(Kind kind) { return kind == Kind::uniform || kind == Kind::normal; }
 
-/// One instruction at its place, and the register that gets its value (full and narrow registers are counted apart; -1 for stores).
+/// One instruction at its place, with all that binding a run needs.
 struct Step {
   int instruction;
-  int out = -1;
+  int out = -1;    ///< register of its value, full and narrow ones counted apart; -1 for stores
+  int store = -1;  ///< operand of a store of this value, in this list and of the program's dtype: the value may be computed into it
+  Kind kind = Kind::load;
+  op::Code code = 0;
+  bool narrow = false;
+  bool plain = false;  ///< a full load of the program's dtype: it may stay where it is
+  std::int8_t inputs = 0;
+  int in[3] = {-1, -1, -1};
+  int operand = -1, index = -1;
 };
 
 /// First `rows`, narrow steps alone, once a tile; then `points`, once a chunk of columns.

@@ -18,13 +18,13 @@ struct Memory {
 
 /// A step with kernel, registers and memory bound.
 struct Bound {
-  Kind kind;
+  Kind kind = Kind::load;
   bool flat = false;        ///< rows lie end to end in all operands: one long row
   bool narrow = false;      ///< one element a row
   bool one_row = false;     ///< the value is the same in all rows of the tile
   bool one_column = false;  ///< the value is the same in all columns
   union {
-    simd::ApplyKernel apply;
+    simd::ApplyKernel apply = nullptr;
     simd::ReduceKernel reduce;
     simd::MoveKernel move;
   };
@@ -48,8 +48,9 @@ struct List {
 /// Reused from run to run by each thread, so that a run allocates nothing.
 struct Scratch {
   std::vector<Memory> memory;
-  std::vector<Bound> bound;
+  std::vector<Bound> bound;  ///< the first `bound_count`
   std::vector<Patch> patches;
+  int bound_count = 0, patch_count = 0;
   std::vector<List> lists;  ///< two a phase: rows, points
   struct Location {
     simd::Span span;
@@ -77,8 +78,9 @@ class Run {
   void bind_steps(const std::vector<Step>& steps, bool points);
   void bind_source(Bound& b, const Step& step, const Memory* direct);
   void bind_apply(Bound& b, const Step& step);
-  const Memory* direct_store(const std::vector<Step>& steps, int value) const;
-  void* register_of(const Step& step) const;
+  void* register_of(const Step& step) const {
+    return step.narrow ? narrow_registers_ + narrow_stride_ * step.out : registers_ + register_stride_ * step.out;
+  }
   template <class F>
   void for_segments(F&& f);
   void tile(Index row, Index rows);
@@ -96,7 +98,7 @@ class Run {
   const Schedule* schedule_ = nullptr;
   const std::vector<Hazard>* hazards_ = nullptr;
   Index tile_rows_ = 1, tile_columns_ = 1, register_stride_ = 0, narrow_stride_ = 0;
-  std::byte* registers_ = nullptr;
+  std::byte *registers_ = nullptr, *narrow_registers_ = nullptr;
 };
 
 }  // namespace rw::tile

@@ -17,7 +17,7 @@ std::vector<Depends> dependence(const Body& body) {
   for (int i = 0; i < body.carries; ++i) depends[p.inputs[i]] = Depends::carry;
   for (int i = body.carries; i < body.carries + body.xs; ++i) depends[p.inputs[i]] = Depends::x;
   for (const auto& c : p.code) {
-    Depends d = c.op == &random_operator ? Depends::x : Depends::constant;  // a random node differs from step to step
+    Depends d = differs_by_step(c) ? Depends::x : Depends::constant;
     for (int v : c.inputs) d = std::max(d, depends[v]);
     for (int k = 0; k < c.count; ++k) depends[c.first + k] = d;
   }

@@ -1,27 +1,32 @@
+#include <algorithm>
 #include <rewind/autograd/passes/lift.hpp>
 
 namespace rw::detail {
 
+bool differs_by_step(const Instruction& c) {
+  return c.op == &random_operator || (c.body && std::any_of(c.body->program.code.begin(), c.body->program.code.end(), differs_by_step));
+}
+
 bool Lifter::lift(const Instruction& c) {
   std::vector<int> inputs;
   std::vector<bool> lifted;
-  bool any = c.op == &random_operator;
+  bool any = differs_by_step(c);
   for (int v : c.inputs) {
     if (outer_[v] < 0) return false;
     inputs.push_back(outer_[v]);
     lifted.push_back(lifted_[v] != 0);
     any |= lifted_[v] != 0;
   }
-  if (c.custom || c.body) return false;
   int first;
   if (any) {
-    if (c.count != 1) return false;
+    if (c.custom || c.body || c.count != 1) return false;
     Lift l{outer_program_, body_, c, std::move(inputs), std::move(lifted), steps_};
     first = c.op->lift(l);
     if (first < 0) return false;
   } else {
     std::vector<Type> types(body_.types.begin() + c.first, body_.types.begin() + c.first + c.count);
-    first = outer_program_.append(*c.op, c.attributes, std::move(inputs), types);
+    first = outer_program_.append(*c.op, c.attributes, std::move(inputs), types, c.body);
+    outer_program_.code.back().custom = c.custom;
   }
   for (int k = 0; k < c.count; ++k) {
     outer_[c.first + k] = first + k;

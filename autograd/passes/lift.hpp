@@ -6,6 +6,9 @@
 
 namespace rw::detail {
 
+/// Whether an instruction without operands from the step gives another value at each: random numbers, or a loop that draws such.
+bool differs_by_step(const Instruction& c);
+
 class Lifter {
  public:
   Lifter(Program& outer, const Program& body, Index steps)

@@ -67,7 +67,7 @@ class Sinker {
       return at >= body_.carries + body_.xs;
     }
     const auto& c = p_.code[made_[v]];
-    return c.op != &random_operator && std::all_of(c.inputs.begin(), c.inputs.end(), [&](int x) { return constant(x); });
+    return !differs_by_step(c) && std::all_of(c.inputs.begin(), c.inputs.end(), [&](int x) { return constant(x); });
   }
 
   /// Whether an accumulator's addend is a sum over rows that one kernel can make of stacked factors.

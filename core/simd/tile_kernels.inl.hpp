@@ -49,27 +49,33 @@ void write_short(const Pack<T>& y, T* out, Index n) {
   copy_short(buffer, out, n);
 }
 
+// For ends of rows; out of line, so that a long function stands inline once a kernel, in its loop.
+template <class Op, class... B>
+[[gnu::noinline]] auto once(B... x) {
+  return Op::value(x...);
+}
+
 template <class Op, class T, int form, int... i>
-void apply_rows(Index rows, Index columns, const Span* in, const Span& out, Numbers<i...>) {
+[[gnu::flatten]] void apply_rows(Index rows, Index columns, const Span* in, const Span& out, Numbers<i...>) {
   using B = Pack<T>;
   constexpr Index lanes = B::size;
   for (Index r = 0; r < rows; ++r) {
     T* y = static_cast<T*>(out.data) + r * out.row;
     const T* x[] = {(static_cast<const T*>(in[i].data) + r * in[i].row)...};
     if (columns < lanes) {
-      write_short<T>(Op::value(read_short<T, (form >> i & 1) != 0>(x[i], columns, T(1))...), y, columns);
+      write_short<T>(once<Op>(read_short<T, (form >> i & 1) != 0>(x[i], columns, T(1))...), y, columns);
       continue;
     }
     const B fixed[] = {((form >> i & 1) ? B(*x[i]) : B(T(0)))...};
     const B last[] = {read<(form >> i & 1) != 0>(x[i], columns - lanes, fixed[i])...};
     Index j = 0;
     if constexpr (form == (1 << sizeof...(i)) - 1) {
-      const B value = Op::value(fixed[i]...);
+      const B value = once<Op>(fixed[i]...);
       for (; j + lanes <= columns; j += lanes) value.store_unaligned(y + j);
     } else {
       for (; j + lanes <= columns; j += lanes) Op::value(read<(form >> i & 1) != 0>(x[i], j, fixed[i])...).store_unaligned(y + j);
     }
-    if (j < columns) Op::value(last[i]...).store_unaligned(y + columns - lanes);
+    if (j < columns) once<Op>(last[i]...).store_unaligned(y + columns - lanes);
   }
 }
 

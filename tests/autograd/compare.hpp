@@ -24,6 +24,28 @@ inline detail::Array array_of(const detail::Value& value) {
   return value.number_set ? detail::Array{Shape{}, {value.number}} : detail::to_array(value.tensor());
 }
 
+/// What is wrong with a program's numbers: values read before they are made, or made twice, types without a maker. Empty if it is well formed.
+inline std::string malformed(const detail::Program& program) {
+  std::vector<char> made(program.types.size());
+  auto make = [&](int v) { return v >= 0 && v < static_cast<int>(made.size()) && !std::exchange(made[v], 1); };
+  auto there = [&](int v) { return v >= 0 && v < static_cast<int>(made.size()) && made[v]; };
+  for (int v : program.inputs)
+    if (!make(v)) return "input %" + std::to_string(v);
+  for (const auto& i : program.code) {
+    for (int v : i.inputs)
+      if (!there(v)) return std::string(i.op->name()) + " reads %" + std::to_string(v) + ", which is not there";
+    for (int k = 0; k < i.count; ++k)
+      if (!make(i.first + k)) return std::string(i.op->name()) + " makes %" + std::to_string(i.first + k) + " again";
+    if (!i.body) continue;
+    if (auto words = malformed(i.body->program); !words.empty()) return std::string(i.op->name()) + ": " + words;
+    if (i.body->program.inputs.size() != i.inputs.size()) return std::string(i.op->name()) + ": inputs";
+    if (static_cast<int>(i.body->program.outputs.size()) != i.count) return std::string(i.op->name()) + ": outputs";
+  }
+  for (int v : program.outputs)
+    if (!there(v)) return "output %" + std::to_string(v) + " is not there";
+  return {};
+}
+
 /// The whole history of some Variables, evaluated or not.
 inline Recorded recorded(const std::vector<Variable>& variables) {
   std::vector<detail::Value*> roots;

@@ -6,7 +6,6 @@
 
 #include <rewind/autograd/custom.hpp>
 #include <rewind/autograd/gradients.hpp>
-#include <rewind/autograd/graph.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/scan.hpp>
 
@@ -20,6 +19,7 @@ struct RandomProgramOptions {
   DType dtype = DType::f64;
   bool smooth = false;     ///< no decisions on computed values: what f32 needs to be comparable with f64
   bool large = false;      ///< extents that are worth dividing among threads
+  bool custom = true;      ///< closures too: a body with one is not the same when it is traced again
   bool early = true;       ///< evaluates some values on the way
   int gradients = 2;       ///< the highest order
   int operations = 14;
@@ -40,13 +40,11 @@ class RandomProgram {
       leaves_.push_back(leaf(random_shape(1 + pick(3)), 1));
       pool.floats.push_back(leaves_.back());
     }
-    pool.floats.push_back(number());
     pool.ints.push_back(integers(random_shape(pick(3)), 5));
     pool.bools.push_back(less(pool.floats[0], 0.37));
     for (int i = 0; i < options_.operations; ++i) operation(pool, 0);
     std::vector<Variable> outputs;
     for (int i = 0, n = 1 + pick(3); i < n; ++i) outputs.push_back(pool.floats[pool.floats.size() - 1 - pick(std::min<int>(4, size(pool.floats)))]);
-    for (auto& v : outputs) v = rooted(v);
     if (one_in(3)) outputs.push_back(pool.ints.back());
     if (one_in(3)) outputs.push_back(pool.bools.back());
     if (options_.gradients == 0) return outputs;
@@ -107,8 +105,6 @@ class RandomProgram {
     }
     return place->second;
   }
-  /// A number becomes a tensor: what a gradient or an output can be of.
-  Variable rooted(const Variable& v) { return v.rank() == 0 && v.handle()->type.weak ? v * full(Shape{}, 1.0, options_.dtype) : v; }
 
   Axes random_axes(const Variable& x) {
     Dims axes;
@@ -132,7 +128,7 @@ class RandomProgram {
   }
   Variable same_shape(const std::vector<Variable>& list, const Shape& shape) {
     for (int i = 0; i < 6; ++i)
-      if (const auto& y = any(list); y.shape() == shape && !y.handle()->type.weak) return y;
+      if (const auto& y = any(list); y.shape() == shape) return y;
     return shaped(any(list), shape);
   }
 
@@ -155,7 +151,7 @@ class RandomProgram {
     ++counts_[kind];
     if (v.rank() > 4 || v.size() > (options_.large ? 300'000 : 2'000)) v = v.rank() > 4 ? sum(v, {0, 1}) * 0.3 : mean(v, v.rank() - 1);
     if (one_in(2)) v = tanh(v);
-    if (options_.early && one_in(24) && !in_loop_ && !v.handle()->type.weak) v.value(), ++counts_["early value"];
+    if (options_.early && one_in(24) && !in_loop_) v.value(), ++counts_["early value"];
     pool.floats.push_back(std::move(v));
   }
 
@@ -182,8 +178,9 @@ class RandomProgram {
       case 18: return detach(x) * x;
       case 19: return options_.smooth && one_in(2) ? cast(cast(x, DType::f64), options_.dtype) : 2 - x;
       default:
+        if (!options_.custom) return x * 0.9;
         return custom(
-            "cube", x.handle()->type.weak ? rooted(x) : x,
+            "cube", x,
             [](const Tensor& t) {
               Tensor y = t.cast(DType::f64).copy();
               for (Index i = 0; i < y.size(); ++i) y.data<double>()[i] *= 0.1 * y.data<double>()[i] * y.data<double>()[i];
@@ -307,7 +304,7 @@ class RandomProgram {
 
   void rows(Pool& pool) {
     const Variable table = any(pool.floats);
-    if (table.rank() == 0 || table.shape()[0] == 0 || table.handle()->type.weak) return view(pool);
+    if (table.rank() == 0 || table.shape()[0] == 0) return view(pool);
     Index v = table.shape()[0];
     Variable index = integers(random_shape(pick(3)), v);
     if (!options_.smooth && one_in(3) && table.rank() > 1 && table.size() > 0) index = argmax(table, 0);
@@ -319,7 +316,7 @@ class RandomProgram {
   void source(Pool& pool) {
     Shape s = random_shape(pick(4));
     switch (pick(6)) {
-      case 0: return add(pool, "random", uniform(s, options_.dtype) * any(pool.floats));
+      case 0: return add(pool, "random", uniform(s, options_.dtype) * same_shape(pool.floats, s));
       case 1: return add(pool, "random", normal(s, options_.dtype) * 0.5);
       case 2: return add(pool, "random", bernoulli(same_shape(pool.floats, s).shape(), 0.6, options_.dtype));
       case 3: return add(pool, "constant", full(s, any_number(), options_.dtype));
@@ -353,14 +350,14 @@ class RandomProgram {
     Shape batch = random_shape(1 + pick(2));
     for (int i = 0, n = 1 + pick(3); i < n; ++i) {
       Shape s = one_in(3) ? random_shape(pick(3)) : batch;
-      carry.push_back(one_in(3) ? zeros(s, options_.dtype) : rooted(same_shape(pool.floats, s)));
+      carry.push_back(one_in(3) ? zeros(s, options_.dtype) : same_shape(pool.floats, s));
     }
     if (one_in(5)) carry.push_back(cast(same_shape(pool.ints, one_in(2) ? Shape{} : batch), DType::i64));
     if (one_in(6)) carry.push_back(same_shape(pool.bools, one_in(2) ? Shape{} : batch));
     for (int i = 0, n = pick(3); i < n; ++i) {
       Shape s = one_in(3) ? random_shape(pick(3)) : batch;
       s.insert(0, steps);
-      xs.push_back(rooted(same_shape(pool.floats, s)));
+      xs.push_back(same_shape(pool.floats, s));
     }
     if (one_in(5)) xs.push_back(same_shape(pool.ints, Shape{steps}));
     bool before = std::exchange(in_loop_, true);
@@ -413,7 +410,7 @@ class RandomProgram {
         case 2: ys.push_back(xs.empty() ? any(pool.floats) : xs[pick(size(xs))]); break;
         default: ys.push_back(any(pool.floats)); break;
       }
-      ys.back() = rooted(ys.back());
+      ys.back() = ys.back();
     }
     return {next, ys};
   }

@@ -31,7 +31,7 @@ TEST_CASE("tape: recording checks shapes at once and computes nothing") {
   CHECK(since(before).runs == 0);
   CHECK(!y.handle()->evaluated());
   CHECK(error_text<ShapeError>([&] { return matmul(y, y); }) ==
-        "matmul: inner dimensions differ: a is [2, 3], b is [2, 3] (a's last axis must equal b's second to last)");
+        "matmul: inner dimensions differ: a is [2, 3], b is [2, 3] (a's last axis must equal b's first)");
   CHECK(since(before).records == 2);
   CHECK(y.shape() == Shape{2, 3});
   CHECK(since(before).runs == 0);
@@ -212,6 +212,6 @@ TEST_CASE("tape: dump spells the program out, a line an operation") {
         "%1 = input : f32 [3, 4]\n"
         "%2 = matmul(%0, %1) : f32 [2, 4]\n"
         "%3 = tanh(%2) : f32 [2, 4]\n"
-        "%4 = sum(%3) axes 0, 1 : f32 []\n"
+        "%4 = reduce(%3) sum over 0 1 : f32 []\n"
         "return %4\n");
 }

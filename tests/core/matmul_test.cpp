@@ -6,6 +6,7 @@
 #include <rewind/core/matmul_kernels.hpp>
 #include <rewind/core/team.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -15,7 +16,6 @@
 #include <vector>
 
 using namespace rw;
-using detail::GroupedMatrix;
 using detail::Product;
 using detail::ProductKernels;
 
@@ -50,16 +50,11 @@ std::vector<T> reference(Index m, Index n, Index k, const std::vector<T>& a, con
   return c;
 }
 
-template <class T>
-bool same(T a, T b) {
-  return std::memcmp(&a, &b, sizeof(T)) == 0 || (std::isnan(a) && std::isnan(b));
-}
+/// The same bits, or both NaN.
 template <class T>
 bool same(const std::vector<T>& a, const std::vector<T>& b) {
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (!same(a[i], b[i])) return false;
-  return true;
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](T x, T y) { return std::memcmp(&x, &y, sizeof(T)) == 0 || (std::isnan(x) && std::isnan(y)); });
 }
 
 /// Dense values laid out with other strides, in memory that ends with the last element.

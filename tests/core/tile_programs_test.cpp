@@ -1,0 +1,345 @@
+// Programs that layers are made of, on the tile machine: softmax, layer norm, cross entropy, embeddings, dropout masks, conversions.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <rewind/core/random.hpp>
+#include <string>
+
+#include "core/tile_support.hpp"
+
+using namespace rw;
+using namespace rw::test;
+
+namespace {
+
+/// x - max, exp, sum, divide.
+int softmax(Builder& b, int x) {
+  int e = b.apply<op::Exp>(b.apply<op::Subtract>(x, b.reduce(Kind::max, x)));
+  return b.apply<op::Divide>(e, b.reduce(Kind::sum, e));
+}
+
+template <class T>
+void check_normalised(Isa isa, Index rows, Index columns, double tolerance) {
+  DType dtype = dtype_of<T>();
+  auto x = random_buffer(dtype, static_cast<std::size_t>(rows * columns), 5);
+  Buffer soft(dtype, static_cast<std::size_t>(rows * columns)), norm = soft, count(dtype, 1);
+  count.set(0, static_cast<double>(columns));
+  Builder b(dtype);
+  int in = b.load(b.operand(dtype));
+  int n = b.load(b.operand(dtype), true);
+  b.store(softmax(b, in), b.operand(dtype));
+  int mean = b.apply<op::Divide>(b.reduce(Kind::sum, in), n, -1, true);
+  int centred = b.apply<op::Subtract>(in, mean);
+  int variance = b.apply<op::Divide>(b.reduce(Kind::sum, b.apply<op::Square>(centred)), n, -1, true);
+  int scale = b.apply<op::Rsqrt>(b.apply<op::Add>(variance, b.apply<op::Reciprocal>(b.apply<op::Exp>(n, -1, -1, true), -1, -1, true), -1, true), -1, -1, true);
+  b.store(b.apply<op::Multiply>(centred, scale), b.operand(dtype));
+  TileOperand operands[] = {operand(x, {columns, 1}), operand(count, {0, 0}), operand(soft, {columns, 1}), operand(norm, {columns, 1})};
+  Tile(b.program, isa).run({rows, columns}, operands, false);
+  double worst = 0;
+  for (Index r = 0; r < rows; ++r) {
+    long double top = -HUGE_VALL, total = 0, sum = 0, squares = 0;
+    for (Index c = 0; c < columns; ++c) top = std::fmax(top, static_cast<long double>(x.get(r * columns + c)));
+    for (Index c = 0; c < columns; ++c) {
+      total += std::exp(x.get(r * columns + c) - top);
+      sum += x.get(r * columns + c);
+    }
+    for (Index c = 0; c < columns; ++c) squares += std::pow(x.get(r * columns + c) - sum / columns, 2);
+    long double scale_wanted = 1 / std::sqrt(squares / columns + std::exp(static_cast<long double>(-columns)));
+    for (Index c = 0; c < columns; ++c) {
+      long double s = std::exp(x.get(r * columns + c) - top) / total, l = (x.get(r * columns + c) - sum / columns) * scale_wanted;
+      double e = static_cast<double>(std::fabs(soft.get(r * columns + c) - s) / s) + static_cast<double>(std::fabs(norm.get(r * columns + c) - l));
+      if (!(e <= worst)) worst = e;
+    }
+  }
+  CHECK_MESSAGE(worst <= tolerance, std::string(name(isa)) << " " << rows << " x " << columns << ": " << worst);
+}
+
+}  // namespace
+
+TEST_CASE("tile: softmax and layer norm of short and long rows") {
+  for_isas([](Isa isa) {
+    for (Index columns : {1, 7, 256, 1000, 10000, 50000}) {
+      check_normalised<float>(isa, columns > 1000 ? 2 : 9, columns, 2e-5);
+      check_normalised<double>(isa, columns > 1000 ? 2 : 9, columns, 2e-14);
+    }
+  });
+}
+
+TEST_CASE("tile: cross entropy picks the target's logit by a narrow gather, and its gradient compares columns") {
+  for_isas([](Isa isa) {
+    for (Index classes : {3, 65, 30000}) {
+      Index rows = 5;
+      auto logits = random_buffer(DType::f32, static_cast<std::size_t>(rows * classes), 11);
+      Buffer targets(DType::i64, 5), loss(DType::f32, 5), gradient(DType::f32, static_cast<std::size_t>(rows * classes));
+      for (Index r = 0; r < rows; ++r) targets.set(r, static_cast<double>((r * 7 + 2) % classes));
+      Builder b(DType::f32);
+      int x = b.load(b.operand(DType::f32));
+      int picks = b.operand(DType::f32), rows_of = b.operand(DType::i64);
+      int target = b.add({.kind = Kind::gather, .narrow = true, .operand = picks, .index = rows_of});
+      int number = b.load(rows_of, true);
+      int top = b.reduce(Kind::max, x);
+      int e = b.apply<op::Exp>(b.apply<op::Subtract>(x, top));
+      int total = b.reduce(Kind::sum, e);
+      int log_total = b.apply<op::Add>(b.apply<op::Log>(total, -1, -1, true), top, -1, true);
+      b.store(b.apply<op::Subtract>(log_total, target, -1, true), b.operand(DType::f32));
+      int hit = b.apply<op::Equal>(b.add({.kind = Kind::column}), number);
+      b.store(b.apply<op::Subtract>(b.apply<op::Divide>(e, total), hit), b.operand(DType::f32));
+      TileOperand operands[] = {operand(logits, {classes, 1}), operand(logits, {classes, 0}), operand(targets, {1, 0}), operand(loss, {1, 0}),
+                                operand(gradient, {classes, 1})};
+      operands[1].rows = classes;
+      operands[1].gather_stride = 1;
+      Tile(b.program, isa).run({rows, classes}, operands, false);
+      for (Index r = 0; r < rows; ++r) {
+        long double sum = 0;
+        Index t = static_cast<Index>(targets.get(r));
+        for (Index c = 0; c < classes; ++c) sum += std::exp(static_cast<long double>(logits.get(r * classes + c)));
+        CHECK(test::close(loss.get(r), static_cast<double>(std::log(sum) - logits.get(r * classes + t)), 3e-6));
+        for (Index c = 0; c < classes; c += 1 + classes / 50)
+          CHECK(test::close(gradient.get(r * classes + c), static_cast<double>(std::exp(static_cast<long double>(logits.get(r * classes + c))) / sum) - (c == t), 3e-6));
+      }
+    }
+  });
+}
+
+namespace {
+
+/// Operands: a (read and written in place), another, z. `write` builds the program and returns nothing.
+void check_in_place(void (*write)(Builder& b, int a, int other, int z)) {
+  for (Index columns : {1, 5, 300, 3000, 60000}) {
+    auto size = static_cast<std::size_t>(3 * columns);
+    auto a = random_buffer(DType::f64, size, 21), other = random_buffer(DType::f64, size, 22);
+    Buffer z(DType::f64, size);
+    Builder b;
+    for (int k = 0; k < 4; ++k) b.operand(DType::f64);
+    write(b, 0, 1, 3);  // operand 2 is a's memory once more, to be written
+    auto operands = [&](Buffer& x, Buffer& out) {
+      std::initializer_list<Index> dense{columns, 1};
+      return std::vector{operand(x, dense), operand(other, dense), operand(x, dense), operand(out, dense)};
+    };
+    auto wanted = interpret(b.program, {3, columns}, operands(a, z), {&a, &other, &a, &z});
+    for_isas([&](Isa isa) {
+      auto in_place = a, out = z;
+      Tile(b.program, isa).run({3, columns}, operands(in_place, out).data(), false);
+      double worst = 0;
+      for (Index e = 0; e < 3 * columns; ++e) {
+        double difference = std::fabs(in_place.get(e) - wanted[2].get(e)) + std::fabs(out.get(e) - wanted[3].get(e));
+        if (!(difference <= worst)) worst = difference;
+      }
+      CHECK_MESSAGE(worst <= 1e-9, std::string(name(isa)) << ", " << columns << " columns: " << worst);
+    });
+  }
+}
+
+}  // namespace
+
+TEST_CASE("tile: a store may write what a load of the same program reads") {
+  // The old a is read after the new one is written; with and without a reduction between.
+  check_in_place([](Builder& b, int a, int other, int z) {
+    int x = b.load(a), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(other)));
+    b.store(y, 2);
+    b.store(b.apply<op::Add>(b.apply<op::Multiply>(x, y), x), z);
+  });
+  check_in_place([](Builder& b, int a, int other, int z) {
+    int x = b.load(a), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(other)));
+    b.store(y, 2);
+    int w = b.apply<op::Multiply>(x, y);
+    b.store(b.apply<op::Add>(w, b.apply<op::Tanh>(b.reduce(Kind::sum, w), -1, -1, true)), z);
+  });
+  // The store stands last, but its value could be computed into place before the last use of x.
+  check_in_place([](Builder& b, int a, int other, int z) {
+    int x = b.load(a), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(other)));
+    b.store(b.apply<op::Multiply>(x, y), z);
+    b.store(y, 2);
+  });
+  // Nothing but narrow values needs the last passes over x.
+  check_in_place([](Builder& b, int a, int, int z) {
+    int x = b.load(a);
+    b.store(b.apply<op::Tanh>(x), 2);
+    int mean = b.apply<op::Tanh>(b.reduce(Kind::sum, x), -1, -1, true);
+    b.store(b.apply<op::Tanh>(b.reduce(Kind::sum, b.apply<op::Multiply>(x, mean)), -1, -1, true), z);
+  });
+}
+
+TEST_CASE("tile: same bits for any division of rows, any company, split or not") {
+  for (Index columns : {3, 100, 700, 9000, 40000}) {
+    Index rows = columns > 1000 ? 8 : 64;
+    auto size = static_cast<std::size_t>(rows * columns);
+    auto x = random_buffer(DType::f32, size, 31);
+    auto key = Buffer(DType::i64, 2);
+    key.set(0, 9);
+    auto build = [&](bool company) {
+      Builder b(DType::f32);
+      int in = b.load(b.operand(DType::f32));
+      int mask = b.add({.kind = Kind::uniform, .operand = b.operand(DType::i64)});
+      int soft = softmax(b, b.apply<op::Multiply>(in, mask));
+      b.store(soft, b.operand(DType::f32));
+      b.store(b.reduce(Kind::sum, b.apply<op::Square>(soft)), b.operand(DType::f32));
+      if (company) {
+        int kept[6] = {in}, many = in;
+        for (int k = 1; k < 6; ++k) kept[k] = b.apply<op::Tanh>(kept[k - 1]);
+        for (int k = 5; k > 0; --k) many = b.apply<op::Multiply>(many, kept[k]);
+        b.store(b.apply<op::Subtract>(many, b.reduce(Kind::sum, many)), b.operand(DType::f32));
+      }
+      return b.program;
+    };
+    for_isas([&](Isa isa) {
+      Tile lonely(build(false), isa), crowded(build(true), isa);
+      std::vector<std::vector<std::byte>> results;
+      for (int way = 0; way < 5; ++way) {
+        Buffer out(DType::f32, size), sums(DType::f32, static_cast<std::size_t>(rows)), extra(DType::f32, size);
+        TileOperand operands[] = {operand(x, {columns, 1}), operand(key, {columns, 1}), operand(out, {columns, 1}), operand(sums, {1, 0}), operand(extra, {columns, 1})};
+        operands[1].counter = 5;
+        Shape space{rows / 4, 4, columns};
+        for (auto& o : operands) o.strides[2] = o.strides[1], o.strides[1] = o.strides[0], o.strides[0] *= 4;
+        if (way == 0) lonely.run(space, operands, 0, rows);
+        if (way == 1)
+          for (Index r = 0; r < rows; ++r) lonely.run(space, operands, r, r + 1);
+        if (way == 2)
+          for (Index r = 0; r < rows; r += 3) lonely.run(space, operands, r, std::min(r + 3, rows));
+        if (way == 3) lonely.run(space, operands, true);
+        if (way == 4) crowded.run(space, operands, true);
+        results.push_back(out.bytes);
+        results.back().insert(results.back().end(), sums.bytes.begin(), sums.bytes.end());
+      }
+      for (auto& r : results) CHECK(r == results[0]);
+    });
+  }
+}
+
+TEST_CASE("tile: random numbers are those of their stream, whatever the strides") {
+  RandomKey key{77, 3};
+  std::vector<float> uniform(400);
+  std::vector<double> normal(400);
+  fill_uniform(key, 10, uniform.data(), 400);
+  fill_normal(key, 10, normal.data(), 400);
+  Buffer words(DType::i64, 2);
+  words.set(0, 77);
+  words.set(1, 3);
+  struct Case {
+    Index row, column;
+  };
+  for (auto [row, column] : {Case{20, 1}, Case{30, 1}, Case{1, 10}, Case{0, 1}, Case{1, 0}, Case{0, 0}})
+    for (bool wide : {false, true}) {
+      DType dtype = wide ? DType::f64 : DType::f32;
+      Builder b(dtype);
+      int drawn = b.add({.kind = wide ? Kind::normal : Kind::uniform, .operand = b.operand(DType::i64)});
+      b.store(drawn, b.operand(dtype));
+      Buffer out(dtype, 200);
+      TileOperand operands[] = {operand(words, {row, column}), operand(out, {20, 1})};
+      operands[0].counter = 10;
+      Tile(b.program).run({10, 20}, operands, false);
+      for (Index r = 0; r < 10; ++r)
+        for (Index c = 0; c < 20; ++c) {
+          auto e = static_cast<std::size_t>(r * row + c * column);
+          CHECK(out.get(r * 20 + c) == (wide ? normal[e] : static_cast<double>(uniform[e])));
+        }
+    }
+}
+
+TEST_CASE("tile: gathers rows, by one index a row or a point, and checks them first") {
+  auto table = random_buffer(DType::f64, 7 * 5, 41);
+  Buffer index(DType::i32, 12), out(DType::f32, 12 * 5);
+  for (Index i = 0; i < 12; ++i) index.set(i, static_cast<double>(i * 5 % 7));
+  Builder b(DType::f32);
+  int data = b.operand(DType::f64), rows = b.operand(DType::i32);
+  b.store(b.add({.kind = Kind::gather, .operand = data, .index = rows}), b.operand(DType::f32));
+  Tile tile(b.program);
+  TileOperand by_row[] = {operand(table, {0, 0, 1}), operand(index, {4, 1, 0}), operand(out, {20, 5, 1})};
+  by_row[0].rows = 7;
+  by_row[0].gather_stride = 5;
+  tile.run({3, 4, 5}, by_row, false);
+  for (Index i = 0; i < 12; ++i)
+    for (Index c = 0; c < 5; ++c) CHECK(out.get(i * 5 + c) == static_cast<float>(table.get(i * 5 % 7 * 5 + c)));
+  TileOperand by_point[] = {operand(table, {0, 1}), operand(index, {4, 1}), operand(out, {4, 1})};
+  by_point[0].rows = 7;
+  by_point[0].gather_stride = 5;
+  tile.run({3, 4}, by_point, false);
+  for (Index i = 0; i < 12; ++i) CHECK(out.get(i) == static_cast<float>(table.get(i * 5 % 7 * 5 + i % 4)));
+  auto before = out.bytes;
+  for (int wrong : {7, 70, -1}) {
+    index.set(11, wrong);
+    CHECK(test::error_text<ValueError>([&] { tile.run({3, 4}, by_point, false); }) == "gather: index " + std::to_string(wrong) + " lies outside 0 .. 6");
+  }
+  CHECK(out.bytes == before);
+  tile.run({3, 4}, by_point, 0, 2);  // the rows at hand are in order
+}
+
+TEST_CASE("tile: reductions of max and min give NaN if there is one") {
+  for_isas([](Isa isa) {
+    for (Index columns : {1, 3, 40, 300, 1000})
+      for (Index at : {Index(0), columns / 2, columns - 1}) {
+        auto x = random_buffer(DType::f32, static_cast<std::size_t>(columns), 51);
+        Buffer out(DType::f32, 2);
+        Builder b(DType::f32);
+        int in = b.load(b.operand(DType::f32));
+        b.store(b.reduce(Kind::max, in), b.operand(DType::f32));
+        b.store(b.reduce(Kind::min, in), b.operand(DType::f32));
+        TileOperand operands[] = {operand(x, {columns, 1}), operand(out, {1, 0}), operand(out, {1, 0}, 1)};
+        Tile tile(b.program, isa);
+        tile.run({1, columns}, operands, false);
+        double top = -HUGE_VAL, low = HUGE_VAL;
+        for (Index i = 0; i < columns; ++i) top = std::fmax(top, x.get(i)), low = std::fmin(low, x.get(i));
+        CHECK((out.get(0) == top && out.get(1) == low));
+        x.set(at, NAN);
+        tile.run({1, columns}, operands, false);
+        CHECK((std::isnan(out.get(0)) && std::isnan(out.get(1))));
+      }
+  });
+}
+
+TEST_CASE("tile: stores to integers saturate, to bool say what is not zero") {
+  const double in[] = {0, 1.9, -1.9, 1e30, -1e30, NAN, HUGE_VAL, 0.25, 2147483648.0, -2147483649.0, 7, -0.0};
+  const double as_i32[] = {0, 1, -1, 2147483647, -2147483648.0, 0, 2147483647, 0, 2147483647, -2147483648.0, 7, 0};
+  const double truth[] = {0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0};
+  for_isas([&](Isa isa) {
+    for (DType dtype : {DType::f32, DType::f64}) {
+      Buffer x(dtype, 12), i32(DType::i32, 12), i64(DType::i64, 12), truths(DType::boolean, 12);
+      for (Index i = 0; i < 12; ++i) x.set(i, in[i]);
+      Builder b(dtype);
+      int v = b.load(b.operand(dtype));
+      for (DType to : {DType::i32, DType::i64, DType::boolean}) b.store(v, b.operand(to));
+      TileOperand operands[] = {operand(x, {1}), operand(i32, {1}), operand(i64, {1}), operand(truths, {1})};
+      Tile(b.program, isa).run({12}, operands, false);
+      for (Index i = 0; i < 12; ++i) {
+        if (dtype == DType::f64 || i < 8) CHECK(i32.get(i) == as_i32[i]);
+        CHECK(truths.get(i) == truth[i]);
+      }
+      std::int64_t wide[12];
+      std::memcpy(wide, i64.bytes.data(), sizeof wide);
+      CHECK((wide[3] == INT64_MAX && wide[4] == INT64_MIN && wide[5] == 0 && wide[2] == -1));
+    }
+  });
+}
+
+TEST_CASE("tile: an extent of 0 does nothing") {
+  Builder b;
+  int x = b.load(b.operand(DType::f64));
+  b.store(x, b.operand(DType::f64));
+  Tile tile(b.program);
+  TileOperand operands[2];
+  tile.run({0, 5}, operands, true);
+  tile.run({5, 0}, operands, true);
+  tile.run({3, 0, 2}, operands, 0, 0);
+}
+
+TEST_CASE("tile: programs that break the rules are refused in words") {
+  auto text = [](auto&& write) {
+    Builder b;
+    write(b);
+    return test::error_text<ValueError>([&] { Tile tile(b.program); });
+  };
+  CHECK(text([](Builder& b) { b.program.dtype = DType::i32; }) == "tile: programs compute in f32 or f64: dtype is i32");
+  CHECK(text([](Builder& b) { b.apply<op::Tanh>(0); }) == "tile: value not made before its use: instruction 0 uses 0");
+  CHECK(text([](Builder& b) { b.apply<op::Add>(b.add({.kind = Kind::column})); }) == "tile: wrong number of values: instruction 1 has 1, needs 2");
+  CHECK(text([](Builder& b) { b.load(0); }) == "tile: no such operand: instruction 0 names 0 of 0");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::apply, .code = 200}); }) == "tile: no such operation: instruction 0 has code 200");
+  CHECK(text([](Builder& b) { b.apply<op::Tanh>(b.add({.kind = Kind::column}), -1, -1, true); }) ==
+        "tile: narrow values come of narrow ones: instruction 1 uses 0, which is full");
+  CHECK(text([](Builder& b) { b.reduce(Kind::sum, b.load(b.operand(DType::f64), true)); }) ==
+        "tile: row reductions take full values: instruction 1 reduces 0, which is narrow");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::gather, .operand = b.operand(DType::f64), .index = 0}); }) ==
+        "tile: gather takes i32 or i64 indices: operand 0 is f64");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::normal, .operand = b.operand(DType::f64)}); }) == "tile: random keys are i64: operand 0 is f64");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::column, .narrow = true}); }) == "tile: column is full: instruction 0 is marked narrow");
+}
