@@ -1,6 +1,7 @@
 // All of Rewind but the bridge to xtensor, <rewind/core/xtensor.hpp>.
 #pragma once
 
+#include <rewind/core/error.hpp>
 #include <rewind/autograd/custom.hpp>
 #include <rewind/autograd/fields.hpp>
 #include <rewind/autograd/gradcheck.hpp>

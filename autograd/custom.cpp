@@ -6,7 +6,7 @@
 
 namespace rw::detail {
 
-/// The closures of one call: an input of plans, found through the node that is bound when a plan runs.
+/// The closures of one call.
 struct CustomCall {
   std::string name;
   std::function<Tensor(const Tensor&)> forward;
@@ -28,19 +28,25 @@ class CustomOperator final : public Operator {
  public:
   constexpr CustomOperator() : Operator("custom") {}
   Keep keep(const Node&) const override { return {.operands = true}; }
-  void gradient(Pullback& p) const override { p.add(0, p.node.custom->backward(p.g(), p.x(0))); }
+  int closures(const Body*) const override { return 1; }
+  void gradient(Pullback& p) const override {
+    Variable found;
+    {
+      RuleScope formula(false);
+      found = p.node.closures[0]->backward(p.g(), p.x(0));
+    }
+    p.add(0, found);
+  }
   void interpret(const Program& program, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
-                 const InterpretContext&) const override {
-    out[0] = to_array(checked(*i.custom, to_tensor(*in[0], program.types[i.first].dtype)));
+                 const InterpretContext& context) const override {
+    out[0] = to_array(checked(*context.closures[static_cast<std::size_t>(i.attributes[2])], to_tensor(*in[0], program.types[i.first].dtype)));
   }
   void lower(Lowering& l, const Instruction& i) const override {
     Slot x = l.dense(i.inputs[0]), y = l.dense_result(i.first);
-    // Attribute 1: the closure is an input of the plan, number attribute 0; in the body of a scan it belongs to the body.
-    auto own = i.attributes[1] ? nullptr : i.custom;
-    l.emit({x, y}, [x, y, own, number = i.attributes[0]](const Frame& f) {
+    l.emit({x, y}, [x, y, number = i.attributes[2]](const Frame& f) {
       Tensor in(x.type.shape, x.type.dtype);
       copy(x.view(f), in.view());
-      copy(checked(own ? *own : *f.customs[number], in).view(), y.view(f));
+      copy(checked(*f.customs[number], in).view(), y.view(f));
     });
     l.finish(i.first, y);
   }
@@ -60,7 +66,7 @@ Variable custom(const std::string& name, const Variable& x, std::function<Tensor
   if (!forward || !backward) fail<ValueError>("{}: both forward and backward must be given", name);
   Value* in = local(name.c_str(), x);
   auto call = std::make_shared<CustomCall>(CustomCall{name, std::move(forward), std::move(backward)});
-  return std::move(record(custom_object, {}, {in}, {in->type}, {}, std::move(call))[0]);
+  return std::move(record(custom_object, {}, {in}, {in->type}, {}, Closures{std::move(call)})[0]);
 }
 
 }  // namespace rw

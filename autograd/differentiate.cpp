@@ -199,6 +199,8 @@ std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value
   return result;
 }
 
+Place* place_of(const Value* leaf) { return leaf->origin ? leaf->origin->place : leaf->place; }
+
 std::vector<Value*> trainable_leaves(Value* value) {
   auto& tape = tape_of_thread();
   std::uint64_t mark = tape.next_mark++;
@@ -208,7 +210,7 @@ std::vector<Value*> trainable_leaves(Value* value) {
     work.pop_back();
     if (v->mark == mark) continue;
     v->mark = mark;
-    if (v->place && !v->place->frozen) found.push_back(v);
+    if (const Place* place = place_of(v); place && !place->frozen) found.push_back(v);
     if (!enters(v->node, tape) || v->node->mark == mark) continue;
     v->node->mark = mark;
     for (Value* input : v->node->inputs)

@@ -14,6 +14,9 @@ struct Seed {
 /// dependence. `walked` receives the nodes that lie between. Throws TapeError where a released history is reached.
 std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const> targets, std::vector<Node*>* walked = nullptr);
 
+/// The parameter whose leaf a value is, or stands for; nullptr if it is none's.
+Place* place_of(const Value* leaf);
+
 /// The leaves of parameters that are not frozen, behind a value.
 std::vector<Value*> trainable_leaves(Value* value);
 

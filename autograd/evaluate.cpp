@@ -77,7 +77,7 @@ struct Numbering {
 /// Which pending results shall outlive the run: what is held or asked for, and what gradients will read.
 void choose_outputs(const Collected& found, std::span<Value* const> roots, bool keep, std::uint64_t mark, std::vector<Value*>& outputs) {
   for (Node* n : found.nodes) {
-    bool history = keep && n->history && n->op->differentiable();
+    bool history = keep && n->history && !n->released && n->op->differentiable();
     Keep k = history ? n->op->keep(*n) : Keep{};
     if (k.operands)
       for (Value* v : n->inputs)
@@ -106,7 +106,10 @@ Program build(const Collected& found, const Numbering& numbering, const std::vec
     i.op = n->op;
     i.attributes = n->attributes;
     i.body = n->body;
-    i.custom = n->custom;
+    if (!n->closures.empty()) {
+      i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
+      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
+    }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
     while (input < numbering.inputs.size() && numbering.inputs[input]->slot == next) ++input, ++next;
@@ -127,14 +130,10 @@ std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Number
     return there->second.plan;
   }
   Program program = build(found, numbering, outputs);
-  for (auto& i : program.code)
-    if (i.attributes[1] == 1 && i.custom) i.custom.reset();  // bound at each run
+  program.closures.clear();  // bound at each run
   auto plan = make_plan(std::move(program));
   ++tape.statistics.plans;
-  while (!tape.plan_use.empty() && tape.plans.size() >= tape.plan_limit) {
-    tape.plans.erase(*tape.plan_use.back());
-    tape.plan_use.pop_back();
-  }
+  tape.drop_plans(tape.plan_limit - 1);
   auto place = tape.plans.emplace(tape.key, Tape::CachedPlan{plan, {}}).first;
   tape.plan_use.push_front(&place->first);
   place->second.use = tape.plan_use.begin();
@@ -142,6 +141,9 @@ std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Number
   tape.statistics.arena_bytes = std::max(tape.statistics.arena_bytes, plan->arena_bytes);
   return plan;
 }
+
+/// A scan that may be differentiated later.
+bool keeps_residuals(const Node* n) { return n->op == &scan_operator && n->history && !n->released; }
 
 struct Running {
   Tape& tape;
@@ -234,23 +236,21 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   auto found = collect(tape, work, false);
   if (keep)
     for (Node* n : found.nodes)
-      if (n->op == &scan_operator && n->history) keep_for_gradient(*n);
+      if (keeps_residuals(n)) keep_for_gradient(*n);
 
   tape.key.clear();
   Numbering numbering{tape.key, found.mark, {}, 0};
   std::vector<CustomCall*> customs;
   for (Node* n : found.nodes) {
-    if (n->custom) {
-      n->attributes = {static_cast<std::int64_t>(customs.size()), 1};
-      customs.push_back(n->custom.get());
-    }
+    if (!n->closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
+    for (const auto& closure : n->closures) customs.push_back(closure.get());
     numbering.node(n, false);
   }
   std::vector<Value*> outputs;
   choose_outputs(found, wanted, keep, found.mark, outputs);
   std::vector<ValueRef> residuals;  // of scans: nobody holds them yet
   for (Node* n : found.nodes)
-    if (keep && n->op == &scan_operator && n->history) {
+    if (keep && keeps_residuals(n)) {
       for (std::size_t k = static_cast<std::size_t>(n->body->carries); k < n->types.size(); ++k)
         if (!n->outputs[k] && is_floating(n->types[k].dtype)) {
           residuals.push_back(result(n, static_cast<int>(k)));
@@ -269,18 +269,23 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   }
   for (Value* v : outputs) tape.key.push_back(static_cast<std::uint64_t>(v->slot));
 
-  auto plan = find_plan(tape, found, numbering, outputs);
   std::vector<std::pair<StorageRef, Index>> results;
-  {
+  try {
+    auto plan = find_plan(tape, found, numbering, outputs);
     Running running(tape);
     results = run(*plan, numbering.inputs, customs);
     ++tape.statistics.runs;
+  } catch (...) {  // what failed is tried again only if it is asked for, not because somebody still holds it
+    for (Value* v : outputs)
+      if (v->listed) tape.unlist(v);
+    throw;
   }
   std::vector<ValueRef> alive;
   for (Value* v : outputs) alive.emplace_back(v);
   for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
   for (const auto& r : residuals) r->node->kept.emplace_back(r->output, r->storage);
   for (Value* v : outputs) forget(v);
+  tape.forget_stand_ins();
 }
 
 void evaluate(const char* op, Value* value) { evaluate_pending(op, std::span<Value* const>(&value, 1), true); }
@@ -329,7 +334,9 @@ void clear_plans() {
 }
 void set_plan_limit(int plans) {
   if (plans < 1) fail<ValueError>("set_plan_limit: at least one plan must be kept: got {}", plans);
-  detail::tape_of_thread().plan_limit = static_cast<std::size_t>(plans);
+  auto& t = detail::tape_of_thread();
+  t.plan_limit = static_cast<std::size_t>(plans);
+  t.drop_plans(t.plan_limit);
 }
 }  // namespace tape
 

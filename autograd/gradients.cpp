@@ -1,5 +1,6 @@
 #include <rewind/autograd/gradients.hpp>
 
+#include <algorithm>
 #include <rewind/autograd/differentiate.hpp>
 #include <rewind/autograd/evaluate.hpp>
 #include <rewind/autograd/ops.hpp>
@@ -12,7 +13,10 @@ namespace rw {
 namespace {
 
 detail::Value* checked_loss(const char* op, const Variable& loss) {
-  auto* value = detail::local(op, loss);
+  auto* value = loss.handle();
+  if (value && value->recorded && value->tape != &detail::tape_of_thread())
+    fail<TapeError>("{}: the loss was recorded on another thread's tape (differentiate it there: values travel, histories do not)", op);
+  value = detail::local(op, loss);
   if (value->type.shape.size() != 1)
     fail<ShapeError>("{}: the loss must have one element: it is {} (reduce it with sum or mean)", op, value->type.shape);
   if (!is_floating(value->type.dtype)) fail<DTypeError>("{}: the loss must be f32 or f64: it is {}", op, value->type.dtype);
@@ -51,8 +55,10 @@ void backward(const Variable& loss, const BackwardOptions& options) {
   auto* value = checked_loss("backward", loss);
   auto leaves = detail::trainable_leaves(value);
   std::vector<detail::Node*> walked;
+  std::vector<detail::Place*> places;
   std::vector<Variable> before;
-  for (auto* leaf : leaves) before.push_back(leaf->place->gradient);
+  for (auto* leaf : leaves) places.push_back(detail::place_of(leaf));
+  for (auto* place : places) before.push_back(place->gradient);
   try {
     {
       NoGrad values_only;
@@ -61,33 +67,71 @@ void backward(const Variable& loss, const BackwardOptions& options) {
       detail::RuleScope rules;
       for (std::size_t i = 0; i < leaves.size(); ++i) {
         if (found[i].empty()) continue;
-        auto& gradient = leaves[i]->place->gradient;
+        auto& gradient = places[i]->gradient;
         gradient = gradient.empty() ? found[i] : gradient + found[i];
       }
     }
     std::vector<detail::Value*> roots{value};
-    for (auto* leaf : leaves)
-      if (!leaf->place->gradient.empty()) roots.push_back(leaf->place->gradient.handle());
-    detail::evaluate_pending("backward", roots, options.retain);
+    for (auto* place : places)
+      if (!place->gradient.empty()) roots.push_back(place->gradient.handle());
+    if (!options.retain)
+      for (auto* n : walked) n->released = true;  // nothing of it need be kept for another gradient
+    detail::evaluate_pending("backward", roots, true);
   } catch (...) {
-    for (std::size_t i = 0; i < leaves.size(); ++i) leaves[i]->place->gradient = before[i];
+    for (auto* n : walked) n->released = false;
+    for (std::size_t i = 0; i < leaves.size(); ++i) places[i]->gradient = before[i];
     throw;
   }
   if (!options.retain) release_history(walked);
 }
 
-std::vector<Variable> detail::gradients(const Variable& loss, std::span<const Variable> xs) {
-  Value* value = checked_loss("gradients", loss);
-  std::vector<Value*> targets;
-  for (const auto& x : xs) {
-    targets.push_back(local("gradients", x));
-    if (!is_floating(targets.back()->type.dtype))
-      fail<DTypeError>("gradients: only f32 and f64 have gradients: a variable is {}", targets.back()->type.dtype);
+namespace {
+
+/// While one lives, recording goes on where the loss was recorded: outside of the bodies that it does not belong to.
+class AtLossScope {
+ public:
+  explicit AtLossScope(const Variable& loss) : tape_(detail::tape_of_thread()) {
+    auto& traces = tape_.traces;
+    if (loss.empty()) return;
+    auto own = std::find_if(traces.begin(), traces.end(), [&](const auto* t) { return t->serial == loss.handle()->trace; });
+    auto first = own != traces.end() ? own + 1 : loss.handle()->trace == 0 ? traces.begin() : traces.end();
+    inner_.assign(first, traces.end());
+    traces.erase(first, traces.end());
   }
-  Seed seed{value, one(value->type)};
-  auto found = differentiate(std::span(&seed, 1), targets);
+  AtLossScope(const AtLossScope&) = delete;
+  ~AtLossScope() { tape_.traces.insert(tape_.traces.end(), inner_.begin(), inner_.end()); }
+  /// Whether x was recorded further in: then the loss does not depend on it.
+  bool inside(const Variable& x) const {
+    return !x.empty() && std::any_of(inner_.begin(), inner_.end(), [&](const auto* t) { return t->serial == x.handle()->trace; });
+  }
+
+ private:
+  detail::Tape& tape_;
+  std::vector<detail::Trace*> inner_;
+};
+
+}  // namespace
+
+std::vector<Variable> detail::gradients(const Variable& loss, std::span<const Variable> xs) {
+  std::vector<Variable> found(xs.size());
+  {
+    AtLossScope scope(loss);
+    Value* value = checked_loss("gradients", loss);
+    std::vector<Value*> targets;
+    std::vector<std::size_t> which;
+    for (std::size_t i = 0; i < xs.size(); ++i) {
+      if (scope.inside(xs[i])) continue;
+      targets.push_back(local("gradients", xs[i]));
+      which.push_back(i);
+    }
+    for (const auto& x : xs)
+      if (!is_floating(x.dtype())) fail<DTypeError>("gradients: only f32 and f64 have gradients: a variable is {}", x.dtype());
+    Seed seed{value, one(value->type)};
+    auto of_targets = differentiate(std::span(&seed, 1), targets);
+    for (std::size_t k = 0; k < which.size(); ++k) found[which[k]] = std::move(of_targets[k]);
+  }
   for (std::size_t i = 0; i < found.size(); ++i)
-    if (found[i].empty()) found[i] = zeros(targets[i]->type.shape, targets[i]->type.weak ? DType::f32 : targets[i]->type.dtype);
+    if (found[i].empty()) found[i] = zeros(xs[i].shape(), xs[i].dtype());
   return found;
 }
 

@@ -33,9 +33,10 @@ struct Holder {
   }
   ~Holder() {
     tape->free_orphans();
+    while (tape->held) tape->unlist(tape->held);  // what is still pending is nobody's
+    tape->stand_ins.clear();
     tape->plans.clear();
     tape->plan_use.clear();
-    tape->recent_bodies.clear();
     tape->bodies.clear();
     std::lock_guard lock(registry().guard);
     registry().idle.push_back(tape);
@@ -74,6 +75,17 @@ void Tape::free_orphans() {
   for (Value* v : list) drop(v);
 }
 
+void Tape::drop_plans(std::size_t most) {
+  while (plans.size() > most) {
+    plans.erase(*plan_use.back());
+    plan_use.pop_back();
+  }
+}
+
+void Tape::forget_stand_ins() {
+  std::erase_if(stand_ins, [](const auto& entry) { return entry.second.leaf->references.load(std::memory_order_acquire) == 1; });
+}
+
 // ---- counting --------------------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -90,6 +102,7 @@ void destroy(Value* first) noexcept {
     work.pop_back();
     Node* node = value->node;
     if (node) node->outputs[value->output] = nullptr;
+    if (value->origin && let_go(value->origin)) work.push_back(value->origin);
     delete value;
     if (!node || node->references.fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
     for (Value* input : node->inputs)
@@ -118,7 +131,7 @@ void hold(Value* value) noexcept {
 }
 
 void drop(Value* value) noexcept {
-  if (value->listed && value->tape != &tape_of_thread()) {  // the list is another thread's: it will drop the handle
+  if (value->recorded && value->tape != &tape_of_thread()) {  // the graph is another thread's: it will drop the handle
     std::lock_guard lock(value->tape->orphans_guard);
     value->tape->orphans.push_back(value);
     value->tape->any_orphans = true;
@@ -144,6 +157,7 @@ ValueRef result(Node* node, int i) {
   value->type = node->types[i];
   value->node = node;
   value->output = i;
+  value->recorded = true;
   value->trace = node->trace;
   value->tape = &tape_of_thread();
   value->id = node->id;
@@ -174,6 +188,29 @@ Value* capture(Trace& trace, Value* outer, Tape& tape) {
   outer->captured = inner;
   return inner;
 }
+
+/// This thread's leaf for an evaluated value of another thread.
+Value* stand_in(Value* foreign, Tape& tape) {
+  auto& entry = tape.stand_ins[foreign];
+  if (!entry.leaf || entry.of != foreign->tape || entry.id != foreign->id) {
+    auto* leaf = new Value;
+    entry = {foreign->tape, foreign->id, ValueRef(leaf)};
+    leaf->references.fetch_sub(1, std::memory_order_relaxed);
+    leaf->type = foreign->type;
+    leaf->storage = foreign->storage;
+    leaf->offset = foreign->offset;
+    leaf->number = foreign->number;
+    leaf->number_set = foreign->number_set;
+    leaf->tape = &tape;
+    leaf->id = tape.next_id++;
+    if (!foreign->recorded) {
+      leaf->origin = foreign;
+      foreign->references.fetch_add(1, std::memory_order_relaxed);
+      leaf->trainable = foreign->trainable;
+    }
+  }
+  return entry.leaf.get();
+}
 }  // namespace
 
 Value* local(const char* op, const Variable& variable) {
@@ -186,15 +223,16 @@ Value* local(const char* op, const Variable& variable) {
     while (level < tape.traces.size() && tape.traces[level]->serial != value->trace) ++level;
     if (level++ == tape.traces.size())
       fail<TapeError>("{}: an operand belongs to the body of a scan that has ended (return it from the body as carry or y)", op);
-  } else if (value->tape != &tape && !value->evaluated()) {
-    fail<TapeError>("{}: an operand is pending on another thread's tape (evaluate it there first: value())", op);
+  } else if (value->tape != &tape) {
+    if (!value->evaluated()) fail<TapeError>("{}: an operand is pending on another thread's tape (evaluate it there first: value())", op);
+    value = stand_in(value, tape);
   }
   for (; level < tape.traces.size(); ++level) value = capture(*tape.traces[level], value, tape);
   return value;
 }
 
 std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
-                             std::shared_ptr<const Body> body, std::shared_ptr<CustomCall> custom) {
+                             std::shared_ptr<const Body> body, Closures closures) {
   auto& tape = tape_of_thread();
   auto* node = new Node;
   node->op = &op;
@@ -203,7 +241,7 @@ std::vector<Variable> record(const Operator& op, const Attributes& attributes, s
   node->id = tape.next_id++;
   node->trace = tape.serial();
   node->body = std::move(body);
-  node->custom = std::move(custom);
+  node->closures = std::move(closures);
   bool trainable = false;
   for (Value* input : inputs) {
     input->references.fetch_add(1, std::memory_order_relaxed);
@@ -224,6 +262,7 @@ std::vector<Variable> record(const Operator& op, const Attributes& attributes, s
     value->tape = &tape;
     value->node = node;
     value->output = static_cast<int>(i);
+    value->recorded = true;
     value->handles = 1;
     node->outputs[i] = value;
     if (value->trace == 0) tape.list(value);
@@ -255,7 +294,7 @@ Value* record_number(double number) {
   return value;
 }
 
-RuleScope::RuleScope() : before_(std::exchange(tape_of_thread().in_rule, true)) {}
+RuleScope::RuleScope(bool rules) : before_(std::exchange(tape_of_thread().in_rule, rules)) {}
 RuleScope::~RuleScope() { tape_of_thread().in_rule = before_; }
 
 void attach(const Variable& leaf, Place* place) {

@@ -23,6 +23,9 @@ struct Tape;
 /// Structural numbers of an operation: axes, extents, flags. Part of a plan's key. Each operator names its own.
 using Attributes = std::array<std::int64_t, 4>;
 
+/// What custom operations call: inputs of plans, found through the node when a plan runs.
+using Closures = std::vector<std::shared_ptr<CustomCall>>;
+
 struct Type {
   DType dtype = DType::f32;
   Shape shape;
@@ -35,6 +38,7 @@ struct Value {
   std::atomic<int> handles{0};     ///< Variables
   Type type;
   bool released = false;    ///< its history was walked by backward and is gone
+  bool recorded = false;    ///< a result of an operation; leaves are not
   bool trainable = false;   ///< depends on a parameter
   bool listed = false;      ///< stands in the tape's list of held pending values
   bool number_set = false;  ///< a leaf number: its value is `number`
@@ -46,7 +50,8 @@ struct Value {
   StorageRef storage;    ///< the value, if evaluated: dense at byte offset
   Index offset = 0;
   double number = 0;
-  Place* place = nullptr;  ///< the parameter whose leaf this is
+  Place* place = nullptr;   ///< the parameter whose leaf this is
+  Value* origin = nullptr;  ///< counted: the other thread's leaf that this one stands for
   Value *previous = nullptr, *next = nullptr;
 
   // Scratch of walks, valid while `mark` is the walk's serial.
@@ -64,15 +69,15 @@ struct Node {
   std::atomic<int> references{0};  ///< living outputs
   const Operator* op = nullptr;
   Attributes attributes{};
-  bool history = true;  ///< false if recorded under NoGrad: gradients stop here
-  bool released = false;
+  bool history = true;    ///< false if recorded under NoGrad: gradients stop here
+  bool released = false;  ///< backward walked it, and will let its history go
   std::uint64_t id = 0, mark = 0;
   std::uint64_t trace = 0;
   std::vector<Value*> inputs;   ///< counted
   std::vector<Value*> outputs;  ///< not counted; null if nobody holds it
   std::vector<Type> types;      ///< of the outputs
   std::shared_ptr<const Body> body;
-  std::shared_ptr<CustomCall> custom;
+  Closures closures;  ///< of a custom operation, or of those in the body
   std::vector<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
 };
 
@@ -104,8 +109,9 @@ void release(Value* value) noexcept;
 /// A new handle to a value.
 Variable handle(Value* value);
 
-/// The value behind a handle, as the current trace sees it: a value from outside a scan becomes a capture of its body. Throws TapeError,
-/// naming `op`, for an empty Variable, one that escaped the body of a scan, or another thread's pending one.
+/// The value behind a handle, as the current trace sees it: a value from outside a scan becomes a capture of its body; another thread's
+/// evaluated one a leaf of this thread's, without its history. Throws TapeError, naming `op`, for an empty Variable, one that escaped the
+/// body of a scan, or another thread's pending one.
 Value* local(const char* op, const Variable& variable);
 
 /// Result i of a node, made again if nobody held it. The caller gets a counted reference.
@@ -113,16 +119,18 @@ ValueRef result(Node* node, int i);
 
 /// Appends an operation to the current trace. Inputs must be local. One handle a result.
 std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
-                             std::shared_ptr<const Body> body = {}, std::shared_ptr<CustomCall> custom = {});
+                             std::shared_ptr<const Body> body = {}, Closures closures = {});
 Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type);
 
 /// A number as gradient rules and passes write it: structure, part of the plan's key, may be folded.
 Variable constant(double number);
 
-/// While one lives, numbers that meet Variables on this thread are constants: rules of gradients run under it.
+/// While one lives, numbers that meet Variables on this thread are constants: rules of gradients run under it. With `rules` false they are
+/// inputs: a user's rules run under that.
 class RuleScope {
  public:
-  RuleScope();
+  explicit RuleScope(bool rules = true);
+  RuleScope(const RuleScope&) = delete;
   ~RuleScope();
 
  private:

@@ -38,6 +38,7 @@ struct Array {
 /// What an interpretation knows beside the values.
 struct InterpretContext {
   std::uint64_t step = 0;  ///< steps of the enclosing scans, linear
+  std::span<const std::shared_ptr<CustomCall>> closures = {};  ///< of the program's custom operations
 };
 
 /// Which of its values a gradient rule reads: what an early evaluation must keep.
@@ -95,6 +96,8 @@ class Operator {
   virtual bool rows(RowCheck&) const { return false; }
   /// May be done again in a backward pass rather than kept.
   virtual bool cheap(const Instruction&) const { return false; }
+  /// How many closures of custom operations it calls: those of the program around it, from attribute 2 on.
+  virtual int closures(const Body*) const { return 0; }
   /// Worth leaving a loop for: products and what costs like them.
   virtual bool heavy() const { return false; }
   /// Text of the attributes for dumps, such as "axis 1".

@@ -30,6 +30,7 @@ std::shared_ptr<Body> make_body(Program program, int carries, int xs) {
   body->serial = next++;
   body->carries = carries;
   body->xs = xs;
+  for (const auto& i : body->program.code) body->closures += i.op->closures(i.body.get());
   return body;
 }
 
@@ -87,7 +88,6 @@ void append_key(std::vector<std::uint64_t>& key, const Program& program) {
     key.push_back(reinterpret_cast<std::uintptr_t>(i.op));
     for (auto a : i.attributes) key.push_back(static_cast<std::uint64_t>(a));
     key.push_back(i.body ? i.body->serial : 0);
-    key.push_back(reinterpret_cast<std::uintptr_t>(i.custom.get()));
     key.push_back(i.inputs.size() | static_cast<std::uint64_t>(i.count) << 24 | static_cast<std::uint64_t>(i.history) << 62);
     for (int v : i.inputs) key.push_back(static_cast<std::uint64_t>(v));
     for (int k = 0; k < i.count; ++k) append_key(key, program.types[i.first + k]);
@@ -95,7 +95,8 @@ void append_key(std::vector<std::uint64_t>& key, const Program& program) {
   for (int v : program.outputs) key.push_back(static_cast<std::uint64_t>(v));
 }
 
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, std::vector<Variable>* all_values) {
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures,
+                             std::vector<Variable>* all_values) {
   std::vector<Variable> values(program.types.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) values[program.inputs[i]] = inputs[i];
   for (const auto& i : program.code) {
@@ -103,7 +104,9 @@ std::vector<Variable> replay(const Program& program, const std::vector<Variable>
     in.reserve(i.inputs.size());
     for (int v : i.inputs) in.push_back(local(i.op->name(), values[v]));
     std::vector<Type> types(program.types.begin() + i.first, program.types.begin() + i.first + i.count);
-    auto made = record(*i.op, i.attributes, std::move(in), std::move(types), i.body, i.custom);
+    Closures own;
+    if (int count = i.op->closures(i.body.get())) own.assign(closures.begin() + i.attributes[2], closures.begin() + i.attributes[2] + count);
+    auto made = record(*i.op, i.attributes, std::move(in), std::move(types), i.body, std::move(own));
     made[0].handle()->node->history &= i.history;
     for (int k = 0; k < i.count; ++k) values[i.first + k] = std::move(made[k]);
   }

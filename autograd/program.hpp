@@ -16,7 +16,6 @@ struct Instruction {
   std::vector<int> inputs;  ///< value numbers
   int first = 0, count = 1;  ///< results are values first .. first+count-1
   std::shared_ptr<const Body> body;
-  std::shared_ptr<CustomCall> custom;
   bool history = true;  ///< false if recorded under NoGrad
 };
 
@@ -25,6 +24,7 @@ struct Program {
   std::vector<int> inputs;  ///< values bound from outside
   std::vector<Instruction> code;
   std::vector<int> outputs;
+  Closures closures;  ///< what its custom operations call, each by its attribute 2; empty where they are bound when it runs
 
   int add_value(const Type& type) {
     types.push_back(type);
@@ -42,7 +42,7 @@ struct Program {
 struct Body {
   Program program;
   std::uint64_t serial = 0;
-  int carries = 0, xs = 0;
+  int carries = 0, xs = 0, closures = 0;
   mutable std::shared_ptr<void> derivatives;  ///< differentiations made of it (scan_gradient.cpp)
 
   int captures() const { return static_cast<int>(program.inputs.size()) - carries - xs; }
@@ -63,7 +63,8 @@ std::vector<int> count_uses(const Program& program);
 void append_key(std::vector<std::uint64_t>& key, const Program& program);
 void append_key(std::vector<std::uint64_t>& key, const Type& type);
 
-/// Runs a program as recorded operations of the current trace. inputs must be local.
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, std::vector<Variable>* all_values = nullptr);
+/// Runs a program as recorded operations of the current trace. inputs must be local; `closures` are those that its custom operations call.
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures = {},
+                             std::vector<Variable>* all_values = nullptr);
 
 }  // namespace rw::detail

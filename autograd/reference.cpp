@@ -95,7 +95,7 @@ std::vector<Array> interpret(const Program& program, std::vector<Array> inputs, 
       out[k].shape = program.types[i.first + k].shape;
       out[k].data.assign(static_cast<std::size_t>(out[k].shape.size()), 0.0);
     }
-    i.op->interpret(program, i, in, out, context);
+    i.op->interpret(program, i, in, out, {context.step, program.closures.empty() ? context.closures : program.closures});
     for (int k = 0; k < i.count; ++k) values[i.first + k] = std::move(out[k]);
   }
   std::vector<Array> outputs;

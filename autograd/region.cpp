@@ -115,7 +115,7 @@ class Builder {
     auto in = input_.find(v);
     if (in == input_.end()) return values_[v];
     const Shape& s = body_.types[v].shape;
-    bool as_narrow = narrow || (!full_width(s) && s.size() != 1);
+    bool as_narrow = narrow || (space_.back() != 1 && !full_width(s) && s.size() != 1);
     auto [loaded, fresh] = loads_.try_emplace({v, as_narrow}, -1);
     if (fresh)
       loaded->second = add({.kind = TileProgram::Kind::load, .narrow = as_narrow, .operand = operand(l_.slot(region_.inputs[in->second]), as_narrow)});

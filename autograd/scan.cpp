@@ -16,6 +16,7 @@ class ScanOperator final : public Operator {
  public:
   constexpr ScanOperator() : Operator("scan") {}
   bool heavy() const override { return true; }
+  int closures(const Body* body) const override { return body->closures; }
   Keep keep(const Node&) const override { return {.operands = true}; }
   std::string describe(const Attributes& a) const override { return fmt::format("steps {}{}", a[1], a[0] ? " backward in time" : ""); }
   void gradient(Pullback& p) const override { scan_gradient(p); }
@@ -40,7 +41,8 @@ class ScanOperator final : public Operator {
         inputs.push_back(std::move(part));
       }
       for (std::size_t c = carries + xs; c < in.size(); ++c) inputs.push_back(*in[c]);
-      auto results = detail::interpret(body.program, std::move(inputs), {context.step * steps + t});
+      auto closures = body.closures ? context.closures.subspan(static_cast<std::size_t>(i.attributes[2])) : context.closures;
+      auto results = detail::interpret(body.program, std::move(inputs), {context.step * steps + t, closures});
       for (std::size_t y = carries; y < results.size(); ++y)
         std::copy(results[y].data.begin(), results[y].data.end(), out[y].data.begin() + static_cast<std::ptrdiff_t>(t * results[y].data.size()));
       results.resize(carries);
@@ -61,19 +63,15 @@ std::shared_ptr<const Body> intern_body(Program program, int carries, int xs) {
   Key key;
   key.push_back(static_cast<std::uint64_t>(carries) | static_cast<std::uint64_t>(xs) << 32);
   append_key(key, program);
+  constexpr std::size_t limit = 2048;
+  if (tape.bodies.size() > limit) {  // what nothing else holds, and was not asked for lately, goes
+    std::uint64_t old = tape.next_mark - std::min<std::uint64_t>(tape.next_mark, 16 * limit);
+    std::erase_if(tape.bodies, [&](const auto& entry) { return entry.second.used < old && entry.second.body.use_count() == 1; });
+  }
   auto& place = tape.bodies[key];
-  auto body = place.lock();
-  if (!body) {
-    body = make_body(std::move(program), carries, xs);
-    place = body;
-    if (tape.bodies.size() > 4096) std::erase_if(tape.bodies, [](const auto& entry) { return entry.second.expired(); });
-  }
-  constexpr std::size_t kept = 512;
-  if (tape.recent_bodies.empty() || tape.recent_bodies.front() != body) {
-    tape.recent_bodies.push_front(body);
-    if (tape.recent_bodies.size() > kept) tape.recent_bodies.pop_back();
-  }
-  return body;
+  if (!place.body) place.body = make_body(std::move(program), carries, xs);
+  place.used = tape.next_mark;
+  return place.body;
 }
 
 // ---- traces ----------------------------------------------------------------------------------------------------------------------
@@ -141,7 +139,10 @@ Program OpenTrace::program(std::span<const Variable> outputs, bool all_captures,
     i.op = n->op;
     i.attributes = n->attributes;
     i.body = n->body;
-    i.custom = n->custom;
+    if (!n->closures.empty()) {
+      i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
+      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
+    }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
     i.first = static_cast<int>(p.types.size());
@@ -230,12 +231,14 @@ ScanTrace::Result ScanTrace::finish(const std::vector<Variable>& next, const std
     if (static_cast<int>(o) >= carries) t.shape.insert(0, impl_->steps);
     types.push_back(t);
   }
+  Closures closures = std::exchange(program.closures, {});
   auto body = intern_body(std::move(program), carries, static_cast<int>(x_.size()));
   std::vector<Value*> inputs;
   for (const auto& v : impl_->first) inputs.push_back(local("scan", v));
   for (const auto& v : impl_->xs) inputs.push_back(local("scan", v));
   for (const auto& v : captured) inputs.push_back(v.get());
-  auto made = record(scan_operator, {impl_->options.reverse, impl_->steps}, std::move(inputs), std::move(types), std::move(body));
+  auto made = record(scan_operator, {impl_->options.reverse, impl_->steps}, std::move(inputs), std::move(types), std::move(body),
+                     std::move(closures));
   Result result;
   result.last.assign(made.begin(), made.begin() + carries);
   result.ys.assign(made.begin() + carries, made.end());

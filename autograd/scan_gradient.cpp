@@ -32,10 +32,12 @@ struct Derivative {
   std::vector<int> xs_read;    ///< forward xs that are read: the last xs
   std::vector<int> constants;  ///< forward captures that are read
   std::vector<int> xs;         ///< forward xs whose gradients are the backward ys
+  std::vector<ValueRef> outside;  ///< what rules of custom operations read beside these: the last constants
+  Closures closures;              ///< of the backward body
 };
 
 struct Cache {
-  std::map<Wish, Derivative> derivatives;
+  std::map<Wish, std::shared_ptr<const Derivative>> derivatives;
   std::map<std::pair<const Program*, std::vector<int>>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
 };
 
@@ -97,7 +99,8 @@ class Cut {
 /// Turns the recording of a differentiated body into a derivative.
 class Differentiator {
  public:
-  Differentiator(const Body& body, const Wish& wish) : body_(body), wish_(wish), program_(body.program) {}
+  Differentiator(const Body& body, const Closures& closures, const Wish& wish)
+      : body_(body), closures_(closures), wish_(wish), program_(body.program) {}
 
   Derivative run() {
     auto& tape = tape_of_thread();
@@ -129,7 +132,7 @@ class Differentiator {
     first_forward_ = static_cast<int>(seeds.size());
     for (int i = 0; i < inputs; ++i) forward.push_back(trace.parameter(input_type(i)));
     std::vector<Variable> values;
-    auto outputs = replay(program_, forward, &values);
+    auto outputs = replay(program_, forward, closures_, &values);
     std::uint64_t last_forward = tape_of_thread().next_id;
 
     std::vector<Seed> roots;
@@ -149,7 +152,7 @@ class Differentiator {
     for (std::size_t k = 0; k < found.size(); ++k)
       if (found[k].empty()) found[k] = zeros(targets[k]->type.shape, targets[k]->type.dtype);
     std::vector<Node*> nodes;
-    joint_ = trace.program(found, true, nullptr, &nodes);
+    joint_ = trace.program(found, true, &d_.outside, &nodes);
     while (boundary_ < nodes.size() && nodes[boundary_]->id < last_forward) ++boundary_;
     find_forward(values, nodes.empty() ? 0 : nodes[0]->mark);
   }
@@ -217,6 +220,8 @@ class Differentiator {
     pass(carries, carries + body_.xs, d_.xs_read);
     int xs = static_cast<int>(p.inputs.size()) - backward_carries;
     pass(carries + body_.xs, static_cast<int>(program_.inputs.size()), d_.constants);
+    for (std::size_t i = joint_.inputs.size() - d_.outside.size(); i < joint_.inputs.size(); ++i)
+      number[joint_.inputs[i]] = p.add_input(joint_.types[joint_.inputs[i]]);
 
     for (std::size_t i = 0; i < joint_.code.size(); ++i) {
       if (i < boundary_ && !cut.again[joint_.code[i].first]) continue;
@@ -225,6 +230,11 @@ class Differentiator {
       int first = static_cast<int>(p.types.size());
       for (int k = 0; k < c.count; ++k) number[c.first + k] = p.add_value(joint_.types[c.first + k]);
       c.first = first;
+      if (int count = c.op->closures(c.body.get())) {
+        auto own = joint_.closures.begin() + c.attributes[2];
+        c.attributes[2] = static_cast<std::int64_t>(d_.closures.size());
+        d_.closures.insert(d_.closures.end(), own, own + count);
+      }
       p.code.push_back(std::move(c));
     }
     std::size_t o = 0;
@@ -238,6 +248,7 @@ class Differentiator {
   }
 
   const Body& body_;
+  const Closures& closures_;
   const Wish& wish_;
   const Program& program_;
   Program joint_;
@@ -247,20 +258,22 @@ class Differentiator {
   Derivative d_;
 };
 
-const Derivative& derivative_of(const Body& body, const Wish& wish) {
-  auto& cache = cache_of(body).derivatives;
-  auto there = cache.find(wish);
-  if (there == cache.end()) there = cache.emplace(wish, Differentiator(body, wish).run()).first;
-  return there->second;
+/// One differentiation serves all scans of the body; closures may differ from call to call, so where there are some each has its own.
+std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish) {
+  auto make = [&] { return std::make_shared<const Derivative>(Differentiator(body, closures, wish).run()); };
+  if (body.closures) return make();
+  auto& there = cache_of(body).derivatives[wish];
+  if (!there) there = make();
+  return there;
 }
 
-}  // namespace
-
-namespace {
+/// Adds ys to a scan that is recorded already: values of its body by number, or of `forward`, the body with scans in it that have grown.
+/// Gives the result number of each.
 std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const Program* forward) {
   const Body& body = *node.body;
   const Program& base = forward ? *forward : body.program;
-  auto& grown = cache_of(body).grown[{forward, body_values}];
+  std::shared_ptr<const Body> fresh;
+  auto& grown = body.closures ? fresh : cache_of(body).grown[{forward, body_values}];
   std::vector<int> results, outputs = base.outputs;
   for (int v : body_values) {
     int at = -1;
@@ -287,6 +300,7 @@ std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const P
   node.body = grown;
   return results;
 }
+
 }  // namespace
 
 void keep_for_gradient(Node& node) {
@@ -294,8 +308,8 @@ void keep_for_gradient(Node& node) {
   Wish wish;
   for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
   for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
-  const Derivative& d = derivative_of(body, wish);
-  add_ys(node, d.residuals, d.forward.get());
+  auto d = derivative_of(body, node.closures, wish);
+  add_ys(node, d->residuals, d->forward.get());
 }
 
 void scan_gradient(Pullback& p) {
@@ -306,7 +320,8 @@ void scan_gradient(Pullback& p) {
   Wish wish;
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
-  const Derivative& d = derivative_of(*body, wish);
+  auto derivative = derivative_of(*body, node.closures, wish);
+  const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
 
   std::vector<Variable> inputs;
@@ -321,6 +336,7 @@ void scan_gradient(Pullback& p) {
   for (int c : d.constants) inputs.push_back(p.x(c));
   std::vector<Value*> values;
   for (const auto& v : inputs) values.push_back(local("scan", v));
+  for (const auto& v : d.outside) values.push_back(v.get());
   const Program& backward = d.backward->program;
   std::vector<Type> types;
   for (std::size_t o = 0; o < backward.outputs.size(); ++o) {
@@ -328,7 +344,7 @@ void scan_gradient(Pullback& p) {
     if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);
     types.push_back(t);
   }
-  auto made = record(scan_operator, {!node.attributes[0], steps}, std::move(values), std::move(types), d.backward);
+  auto made = record(scan_operator, {!node.attributes[0], steps}, std::move(values), std::move(types), d.backward, d.closures);
   std::size_t o = 0;
   for (int c : d.carries) p.add(c, made[o++]);
   for (int i : d.captures) p.add(i, made[o++]);

@@ -11,9 +11,6 @@ namespace rw::detail {
 void lower_scan(Lowering& lowering, const Instruction& instruction);
 void scan_gradient(Pullback& pullback);
 
-/// Adds ys to a scan that is recorded already: values of its body, by number. Gives the result number of each.
-std::vector<int> add_ys(Node& node, const std::vector<int>& body_values);
-
 /// What a first differentiation will read of a scan becomes ys now, so that an early evaluation keeps it.
 void keep_for_gradient(Node& node);
 

@@ -101,6 +101,7 @@ class ScanStep final : public Step {
   bool reverse_;
   Index steps_;
   int carries_, xs_;
+  Index closures_ = 0;  ///< first of those that its body calls
   Program program_;  ///< the body with the outputs that are really written
   std::vector<Rows> rows_;
   Index batch_;
@@ -156,6 +157,7 @@ class ScanStep final : public Step {
     inner.split = split;
     inner.packs = packs.data();
     inner.inputs = bound.data();
+    inner.customs = frame.customs + closures_;
     for (int c = 0; c < carries_; ++c) previous[c] = bound[c].data;
     auto rows_bytes = [&](int c) { return divided_bytes(c, plan); };
     for (Index k = 0; k < steps_; ++k) {
@@ -230,6 +232,7 @@ void lower_scan(Lowering& l, const Instruction& i) {
   Index steps = i.attributes[1];
   int carries = body.carries, ys = body.ys();
   auto step = std::make_unique<ScanStep>(body, reverse, steps);
+  step->closures_ = i.attributes[2];
   auto is_row = [&](int v) { return !step->rows_.empty() && step->rows_[v] == Rows::row; };
   std::vector<Slot> used;
   for (std::size_t k = 0; k < i.inputs.size(); ++k) {

@@ -41,8 +41,15 @@ struct Tape {
   bool no_grad = false, evaluating_model = false, in_rule = false, running = false;
 
   std::mutex orphans_guard;
-  std::vector<Value*> orphans;  ///< dropped by other threads while pending here
+  std::vector<Value*> orphans;  ///< handles that other threads dropped: only this thread takes its graph apart
   std::atomic<bool> any_orphans{false};
+
+  struct StandIn {
+    const Tape* of = nullptr;
+    std::uint64_t id = 0;
+    ValueRef leaf;
+  };
+  std::unordered_map<const Value*, StandIn> stand_ins;  ///< for other threads' values, as long as something here reads them
 
   struct CachedPlan {
     std::shared_ptr<Plan> plan;
@@ -51,8 +58,11 @@ struct Tape {
   std::unordered_map<Key, CachedPlan, KeyHash> plans;
   std::list<const Key*> plan_use;  ///< most recent first
   std::size_t plan_limit = 256;
-  std::unordered_map<Key, std::weak_ptr<const Body>, KeyHash> bodies;
-  std::list<std::shared_ptr<const Body>> recent_bodies;  ///< keeps what was used lately alive
+  struct CachedBody {
+    std::shared_ptr<const Body> body;
+    std::uint64_t used = 0;
+  };
+  std::unordered_map<Key, CachedBody, KeyHash> bodies;  ///< of scans, by structure
   TapeStatistics statistics;
   Key key;  ///< reused between evaluations
 
@@ -60,6 +70,8 @@ struct Tape {
   void list(Value* value);
   void unlist(Value* value);
   void free_orphans();
+  void forget_stand_ins();
+  void drop_plans(std::size_t most);  ///< until there are no more than so many
 };
 
 /// This thread's tape.

@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
       }
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
-  } catch (const rw::Error& error) {
+  } catch (const Error& error) {
     fmt::print(stderr, "layers: {}\n", error.what());
     return 1;
   }

@@ -126,7 +126,7 @@ int main(int argc, char** argv) {
   try {
     rw::set_threads(threads);
     const DType dtype = doubles ? DType::f64 : DType::f32;
-    const Bench bench{threads > 1, peak_flops(dtype, threads)};
+    const Bench bench{threads > 1, peak_flops(dtype, threads, 500, 0.001)};  // bursts as short as those of the products
     fmt::print("{} {}, {} thread{}, peak {:.1f} GF/s\n", name(isa()), name(dtype), threads, threads == 1 ? "" : "s", bench.peak * 1e-9);
     fmt::print("{:<11}{:>6}{:>6}{:>6}\n", "form", "M", "K", "N");
     doubles ? all<double>(bench) : all<float>(bench);

@@ -1,7 +1,7 @@
 // Every elementwise operation, one struct each: its name, its value on a SIMD batch, its derivative as a formula.
 //
-//   value(x[, y[, z]])   on xsimd batches of any instruction set (this file does not include xsimd; arguments bring it). Truth is 1, else 0.
-//   gradient...          the derivative by each operand, as a formula on Variables; its name says what it reads, so what must be kept:
+//   value(x[, y[, z]])   on xsimd batches of any instruction set (this file does not include xsimd; arguments bring it). Truth is 1, else
+//   0. gradient...          the derivative by each operand, as a formula on Variables; its name says what it reads, so what must be kept:
 //     gradient()            nothing:         a plain number
 //     gradient_x(x...)      the operands
 //     gradient_y(y)         the result
@@ -11,9 +11,10 @@
 //   An operation without any of them has no derivative (comparisons).
 // The list at the end generates opcodes, kernels, gradient rules, tests of accuracy and the table in the docs.
 //
-// The bases are those of elementwise_form.hpp, which also tells what an operation has. Errors are the largest found against long double over the stated range, of all
-// instruction sets; 0.5 ULP means rounded correctly. Where nothing is said, NaN gives NaN, infinities and zeros act as in IEEE 754, and the
-// range is that of the type. Formulas avoid != on batches: in xsimd 8.1 it is false for NaN on AVX, true on SSE2. An element's result depends on the element and the instruction set alone, not on its place in a batch.
+// The bases are those of elementwise_form.hpp, which also tells what an operation has. Errors are the largest found against long double
+// over the stated range, of all instruction sets; 0.5 ULP means rounded correctly. Where nothing is said, NaN gives NaN, infinities and
+// zeros act as in IEEE 754, and the range is that of the type. Formulas avoid != on batches: in xsimd 8.1 it is false for NaN on AVX, true
+// on SSE2. An element's result depends on the element and the instruction set alone, not on its place in a batch.
 #pragma once
 
 #include <rewind/core/elementwise_form.hpp>
@@ -141,8 +142,8 @@ struct Log1p : Unary, Costly {
   static auto gradient_x(auto x) { return reciprocal(x + 1); }
 };
 
-/// x^y; derivatives y x^(y-1), x^y log x (0 where y = 0, and where x = 0). 1.6 ULP. Special cases as C's pow: x^0 = 1 and 1^y = 1 even of NaN,
-/// negative x with a whole y has the sign of its parity and is NaN with any other finite y, zeros and infinities as limits.
+/// x^y; derivatives y x^(y-1), x^y log x (0 where y = 0, and where x = 0). 1.6 ULP. Special cases as C's pow: x^0 = 1 and 1^y = 1 even of
+/// NaN, negative x with a whole y has the sign of its parity and is NaN with any other finite y, zeros and infinities as limits.
 struct Power : Binary, Costly {
   static constexpr auto name = "power";
   static auto value(auto x, auto y) { return math::power(x, y); }
@@ -284,9 +285,9 @@ struct IsFinite : Unary, Truth {
 
 // ---- the list -----------------------------------------------------------------------------------------------------------------------
 
-using All = List<Negate, Abs, Sign, Add, Subtract, Multiply, Divide, Square, Reciprocal, Sqrt, Rsqrt, Exp, Expm1, Log, Log1p, Power, Sin, Cos,
-                 Erf, Tanh, Sigmoid, Relu, Softplus, Maximum, Minimum, Where, Clamp, Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual,
-                 LogicalAnd, LogicalOr, LogicalNot, IsFinite>;
+using All = List<Negate, Abs, Sign, Add, Subtract, Multiply, Divide, Square, Reciprocal, Sqrt, Rsqrt, Exp, Expm1, Log, Log1p, Power, Sin,
+                 Cos, Erf, Tanh, Sigmoid, Relu, Softplus, Maximum, Minimum, Where, Clamp, Equal, NotEqual, Less, LessEqual, Greater,
+                 GreaterEqual, LogicalAnd, LogicalOr, LogicalNot, IsFinite>;
 
 /// Position in All: the code of the operation in tile programs and on the tape.
 template <class T>

@@ -48,15 +48,25 @@ struct Both : Op, Names {};
 
 /// Which form of derivative Op has.
 template <class Op>
-inline constexpr bool has_gradient = !requires { &detail::Both<Op>::gradient; };
+inline constexpr bool has_gradient = !requires {
+  &detail::Both<Op>::gradient;
+};
 template <class Op>
-inline constexpr bool has_gradient_x = !requires { &detail::Both<Op>::gradient_x; };
+inline constexpr bool has_gradient_x = !requires {
+  &detail::Both<Op>::gradient_x;
+};
 template <class Op>
-inline constexpr bool has_gradient_y = !requires { &detail::Both<Op>::gradient_y; };
+inline constexpr bool has_gradient_y = !requires {
+  &detail::Both<Op>::gradient_y;
+};
 template <class Op>
-inline constexpr bool has_gradient_xy = !requires { &detail::Both<Op>::gradient_xy; };
+inline constexpr bool has_gradient_xy = !requires {
+  &detail::Both<Op>::gradient_xy;
+};
 template <class Op>
-inline constexpr bool has_pull_x = !requires { &detail::Both<Op>::pull_x; };
+inline constexpr bool has_pull_x = !requires {
+  &detail::Both<Op>::pull_x;
+};
 
 /// The same at run time, by code.
 struct Info {

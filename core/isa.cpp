@@ -38,7 +38,8 @@ Isa choose_isa(const char* wanted) {
       if (can) return isa;
       for (Isa lower : all)
         if (lower < isa && supported(lower)) possible += (possible.empty() ? "" : ", ") + std::string(name(lower));
-      fail<ValueError>("REWIND_ISA: this processor lacks the instruction set: it names {} (leave it empty, or give one of {})", wanted, possible);
+      fail<ValueError>("REWIND_ISA: this processor lacks the instruction set: it names {} (leave it empty, or give one of {})", wanted,
+                       possible);
     }
   }
   fail<ValueError>("REWIND_ISA: no such instruction set: it names '{}' (give one of avx512, avx2, sse2)", wanted ? wanted : "");

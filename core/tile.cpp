@@ -95,8 +95,8 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
       case Kind::load:
       case Kind::store: b.move(r, c, b.in[0].data, b.in[0].row, b.in_column, b.out.data, b.out.row, b.out_column); break;
       case Kind::gather:
-        gather(r, c, b.dtype, b.index_dtype, dtype_, b.in[0].data, b.in[0].row, b.in_column, b.memory->gather_stride, b.in[1].data, b.in[1].row,
-               b.index->column, b.out.data, b.out.row);
+        gather(r, c, b.dtype, b.index_dtype, dtype_, b.in[0].data, b.in[0].row, b.in_column, b.memory->gather_stride, b.in[1].data,
+               b.in[1].row, b.index->column, b.out.data, b.out.row);
         break;
       case Kind::uniform:
       case Kind::normal:
@@ -114,8 +114,7 @@ struct Tile::Impl {
   const simd::TileKernels::Set& kernels;
 };
 
-Tile::Tile(const TileProgram& program, Isa isa)
-    : impl_(new Impl{tile::make_plan(program), simd::tile_kernels(isa).set(program.dtype)}) {}
+Tile::Tile(const TileProgram& program, Isa isa) : impl_(new Impl{tile::make_plan(program), simd::tile_kernels(isa).set(program.dtype)}) {}
 Tile::~Tile() = default;
 Tile::Tile(Tile&&) noexcept = default;
 Tile& Tile::operator=(Tile&&) noexcept = default;

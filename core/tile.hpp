@@ -20,11 +20,14 @@ struct TileProgram {
     load,     ///< memory operand -> full, or narrow: then the operand's column stride is not looked at
     gather,   ///< memory operand, its axis 0 indexed by a second operand (i32 or i64) that gives, at each point, the row: see `index`
     column,   ///< the position along the last axis, as a number
-    uniform,  ///< random in [0,1): operand is the key (i64 [2]: seed, stream); strides and `counter` of the operand give the element's number
+    uniform,  ///< random in [0,1): operand is the key (i64 [2]: seed, stream); strides and `counter` of the operand give the element's
+              ///< number
     normal,   ///< standard normal, likewise
     apply,    ///< elementwise operation `code` on values a, b, c
-    sum, max, min,  ///< row reductions of value a, full -> narrow, by a tree that depends on C alone. max and min give NaN if there is one
-    store,    ///< value a -> memory operand
+    sum,
+    max,
+    min,    ///< row reductions of value a, full -> narrow, by a tree that depends on C alone. max and min give NaN if there is one
+    store,  ///< value a -> memory operand
   };
   struct Instruction {
     Kind kind;
@@ -34,9 +37,9 @@ struct TileProgram {
     int operand = -1;            ///< memory operand
     int index = -1;              ///< gather: the operand that holds row numbers
   };
-  DType dtype = DType::f32;         ///< f32 or f64: what it computes in
-  std::vector<DType> operands;      ///< dtype of each memory operand
-  std::vector<Instruction> code;    ///< in order; a value is used after it is made
+  DType dtype = DType::f32;       ///< f32 or f64: what it computes in
+  std::vector<DType> operands;    ///< dtype of each memory operand
+  std::vector<Instruction> code;  ///< in order; a value is used after it is made
 };
 
 /// A memory operand of a run: element strides along the axes of the iteration space (0 repeats; the last one is ignored for narrow values).

@@ -83,8 +83,8 @@ void Run::collapse(const Shape& space) {
   for (auto& m : memory) m.row = m.stride[axes_ - 1];
 }
 
-/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 128 KB (L2),
-/// for reading a register from there costs less than computing the chain again.
+/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 128 KB
+/// (L2), for reading a register from there costs less than computing the chain again.
 void Run::choose() {
   const auto* fast = &plan_.whole[0];
   Index target = std::clamp<Index>(24 * 1024 / (std::max(fast->registers, 1) * size_), 256, 1024) / 256 * 256;
@@ -129,7 +129,8 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
     auto& to = s.location[step.instruction];
     const Memory* m = step.operand >= 0 ? &s.memory[step.operand] : nullptr;
     if (step.plain && (m->column == 1 || m->column == 0 || columns_ == 1)) {
-      bool overwritten = safe_ && std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return h.read == step.operand && aliased(h); });
+      bool overwritten =
+          safe_ && std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return h.read == step.operand && aliased(h); });
       if (!overwritten) {
         to = {{nullptr, m->row}, m, m->column == 0 && columns_ > 1};
         continue;

@@ -18,7 +18,8 @@ void gather_as(Index rows, Index columns, const From* data, Index row, Index col
       from += static_cast<Index>(*at) * gather_stride;
       for (Index j = 0; j < columns; ++j) to[j] = static_cast<To>(from[j * column]);
     } else {
-      for (Index j = 0; j < columns; ++j) to[j] = static_cast<To>(from[j * column + static_cast<Index>(at[j * index_column]) * gather_stride]);
+      for (Index j = 0; j < columns; ++j)
+        to[j] = static_cast<To>(from[j * column + static_cast<Index>(at[j * index_column]) * gather_stride]);
     }
   }
 }
@@ -53,8 +54,8 @@ void gather(Index rows, Index columns, DType data_dtype, DType index_dtype, DTyp
       using From = decltype(from);
       using I = decltype(i);
       auto run = [&](auto* to) {
-        gather_as(rows, columns, static_cast<const From*>(data), row, column, gather_stride, static_cast<const I*>(index), index_row, index_column,
-                  to, out_row);
+        gather_as(rows, columns, static_cast<const From*>(data), row, column, gather_stride, static_cast<const I*>(index), index_row,
+                  index_column, to, out_row);
       };
       out_dtype == DType::f32 ? run(static_cast<float*>(out)) : run(static_cast<double*>(out));
     });

@@ -23,14 +23,16 @@ void check(const TileProgram& program) {
     int given = 0;
     for_operands(i, [&](int v) {
       ++given;
-      if (v >= n || program.code[v].kind == Kind::store) fail<ValueError>("tile: value not made before its use: instruction {} uses {}", n, v);
+      if (v >= n || program.code[v].kind == Kind::store)
+        fail<ValueError>("tile: value not made before its use: instruction {} uses {}", n, v);
     });
     if (given != arity) fail<ValueError>("tile: wrong number of values: instruction {} has {}, needs {}", n, given, arity);
     bool memory = i.kind != Kind::apply && i.kind != Kind::column && !is_reduction(i.kind);
     if (memory && (i.operand < 0 || i.operand >= operands))
       fail<ValueError>("tile: no such operand: instruction {} names {} of {}", n, i.operand, operands);
     if (i.kind == Kind::gather) {
-      if (i.index < 0 || i.index >= operands) fail<ValueError>("tile: no such operand: instruction {} names {} of {}", n, i.index, operands);
+      if (i.index < 0 || i.index >= operands)
+        fail<ValueError>("tile: no such operand: instruction {} names {} of {}", n, i.index, operands);
       DType d = program.operands[i.index];
       if (d != DType::i32 && d != DType::i64) fail<ValueError>("tile: gather takes i32 or i64 indices: operand {} is {}", i.index, d);
     }
@@ -55,7 +57,8 @@ void find_narrow(Plan& plan) {
     } else {
       plan.narrow[n] = i.narrow;
       for_operands(i, [&](int v) {
-        if (i.narrow && !plan.narrow[v]) fail<ValueError>("tile: narrow values come of narrow ones: instruction {} uses {}, which is full", n, v);
+        if (i.narrow && !plan.narrow[v])
+          fail<ValueError>("tile: narrow values come of narrow ones: instruction {} uses {}, which is full", n, v);
       });
     }
     if (plan.narrow[n]) plan.narrow_out[n] = plan.narrows++;
@@ -65,7 +68,12 @@ void find_narrow(Plan& plan) {
 
 Step step_of(const Plan& plan, int n) {
   const auto& i = plan.program.code[n];
-  Step step{.instruction = n, .out = plan.narrow_out[n], .kind = i.kind, .code = i.code, .narrow = plan.narrow[n], .operand = i.operand,
+  Step step{.instruction = n,
+            .out = plan.narrow_out[n],
+            .kind = i.kind,
+            .code = i.code,
+            .narrow = plan.narrow[n],
+            .operand = i.operand,
             .index = i.index};
   for_operands(i, [&](int v) { step.in[step.inputs++] = v; });
   step.plain = i.kind == Kind::load && !step.narrow && plan.program.operands[i.operand] == plan.program.dtype;

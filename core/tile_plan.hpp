@@ -52,10 +52,10 @@ struct Plan {
   std::vector<int> narrow_out;  ///< register of a narrow value
   std::vector<bool> random;     ///< by operand: a key
   int narrows = 0;
-  bool any_narrow = false;      ///< some value is narrow: columns cannot be merged with rows
-  bool any_column = false;      ///< positions along the last axis matter
+  bool any_narrow = false;  ///< some value is narrow: columns cannot be merged with rows
+  bool any_column = false;  ///< positions along the last axis matter
   bool any_gather = false;
-  double cost = 0;              ///< rough nanoseconds a point
+  double cost = 0;                ///< rough nanoseconds a point
   Schedule whole[2], chunked[2];  ///< [safe]
 };
 

@@ -9,11 +9,11 @@ namespace rw::tile {
 /// An operand in this run: strides along the collapsed axes, and its place at the tile at hand. For random numbers `place` counts elements.
 struct Memory {
   std::uintptr_t origin = 0, base = 0, place = 0;
-  Index size = 0;                    ///< bytes of an element; 1 for random numbers
-  Index stride[max_rank + 1] = {};   ///< elements: row axes, outermost first
-  Index row = 0, column = 0;         ///< elements: innermost row axis, columns
+  Index size = 0;                   ///< bytes of an element; 1 for random numbers
+  Index stride[max_rank + 1] = {};  ///< elements: row axes, outermost first
+  Index row = 0, column = 0;        ///< elements: innermost row axis, columns
   Index gather_stride = 0, rows = 0;
-  void* data = nullptr;              ///< as given: random keys, and what aliases what
+  void* data = nullptr;  ///< as given: random keys, and what aliases what
 };
 
 /// A step with kernel, registers and memory bound.
@@ -90,8 +90,8 @@ class Run {
   const simd::TileKernels::Set& kernels_;
   Scratch& scratch_;
   DType dtype_;
-  Index size_;                            ///< bytes of an element of a register
-  Index extent_[max_rank + 1] = {};       ///< row axes, outermost first
+  Index size_;                       ///< bytes of an element of a register
+  Index extent_[max_rank + 1] = {};  ///< row axes, outermost first
   int axes_ = 0;
   Index columns_ = 1, begin_, end_;
   bool safe_ = false;

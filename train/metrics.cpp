@@ -4,6 +4,7 @@
 #include <rewind/train/metrics.hpp>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <numbers>
@@ -38,6 +39,7 @@ double Metrics::bits_per_char() const { return valid_nats / std::numbers::ln2; }
 void MetricsLog::read() {
   const std::string text = io::read_file(path_);
   rows_.clear();
+  lines_.clear();
   if (!text.starts_with(header)) fail<IoError>("metrics: {}: line 1 does not name the columns (is it the file of a training run?)", path_);
   std::size_t at = std::strlen(header);
   for (int number = 2; at < text.size(); ++number) {
@@ -46,19 +48,22 @@ void MetricsLog::read() {
     Metrics row;
     if (!parse(text.substr(at, end - at), row)) fail<IoError>("metrics: {}: line {} is not a row of 9 numbers", path_, number);
     rows_.push_back(row);
+    lines_.push_back(text.substr(at, end + 1 - at));
     at = end + 1;
   }
 }
 
 void MetricsLog::resume(Index last_step) {
   read();
-  std::erase_if(rows_, [&](const Metrics& row) { return row.step > last_step; });
+  const auto end = std::find_if(rows_.begin(), rows_.end(), [&](const Metrics& row) { return row.step > last_step; });
+  rows_.erase(end, rows_.end());
+  lines_.resize(rows_.size());
   rewrite();
 }
 
 void MetricsLog::rewrite() {
   std::string text = header;
-  for (const Metrics& row : rows_) text += line(row);
+  for (const std::string& row : lines_) text += row;
   io::write_file(path_, text);
   begun_ = true;
 }
@@ -76,6 +81,7 @@ void MetricsLog::write(const Metrics& row) {
   if (!whole)
     fail<IoError>("metrics: {}: a row cannot be written: {}{}", path_, std::strerror(reason), undone ? "" : " (its last line is not whole)");
   rows_.push_back(row);
+  lines_.push_back(text);
 }
 
 }  // namespace rw::train

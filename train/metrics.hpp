@@ -41,6 +41,7 @@ class MetricsLog {
  private:
   std::string path_;
   std::vector<Metrics> rows_;
+  std::vector<std::string> lines_;  // of the rows, as they stand in the file: nothing is rounded twice
   bool begun_ = false;
 };
 

@@ -78,7 +78,7 @@ TrainingLoop::TrainingLoop(const TrainerOptions& options, optim::OptimizerBase& 
   if (options.every < 1 || options.warmup < 0)
     fail<ValueError>("train: every must be positive, warmup not negative: got {} and {}", options.every, options.warmup);
   require_writable(options.out);
-  optimizer.schedule([this](Index) { return rate_factor(); });
+  optimizer.schedule([this](Index) { return factor_; });
 }
 
 TrainingLoop::~TrainingLoop() { optimizer_.schedule({}); }
@@ -152,6 +152,7 @@ Summary TrainingLoop::run() {
   bool stopped = false;
   while (!finished() && !stopped) {
     const double start = now();
+    factor_ = rate_factor();
     const double nats = step();
     state_.seconds += now() - start;
     ++state_.step;

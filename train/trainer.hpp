@@ -87,6 +87,7 @@ class TrainingLoop {
   TrainerOptions options_;
   optim::OptimizerBase& optimizer_;
   RunState state_;
+  double factor_ = 1;  // of the rate, in the step that is being taken
   MetricsLog log_;
   Report report_;
   bool saved_ = false;

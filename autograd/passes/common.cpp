@@ -15,7 +15,6 @@ void merge_common(Program& program) {
   for (std::size_t i = 0; i < program.code.size(); ++i) {
     auto& c = program.code[i];
     for (int& v : c.inputs) v = number[v];
-    if (c.custom) continue;  // closures may differ
     key.clear();
     key.push_back(reinterpret_cast<std::uintptr_t>(c.op));
     for (auto a : c.attributes) key.push_back(static_cast<std::uint64_t>(a));

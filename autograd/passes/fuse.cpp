@@ -53,6 +53,7 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
   } else {
     return false;
   }
+  space.alone |= shape.size() == 0;  // such a space has no points, where narrow members would still have elements
   bool reduction = i.op == &reduce_operator;
   if (shape.rank() == 0) {
     space.columns = 0;

@@ -19,14 +19,15 @@ bool Lifter::lift(const Instruction& c) {
   }
   int first;
   if (any) {
-    if (c.custom || c.body || c.count != 1) return false;
+    if (c.body || c.count != 1) return false;
     Lift l{outer_program_, body_, c, std::move(inputs), std::move(lifted), steps_};
     first = c.op->lift(l);
     if (first < 0) return false;
   } else {
     std::vector<Type> types(body_.types.begin() + c.first, body_.types.begin() + c.first + c.count);
-    first = outer_program_.append(*c.op, c.attributes, std::move(inputs), types, c.body);
-    outer_program_.code.back().custom = c.custom;
+    Attributes attributes = c.attributes;
+    if (c.op->closures(c.body.get())) attributes[2] += closures_;
+    first = outer_program_.append(*c.op, attributes, std::move(inputs), types, c.body);
   }
   for (int k = 0; k < c.count; ++k) {
     outer_[c.first + k] = first + k;

@@ -11,8 +11,9 @@ bool differs_by_step(const Instruction& c);
 
 class Lifter {
  public:
-  Lifter(Program& outer, const Program& body, Index steps)
-      : outer_program_(outer), body_(body), steps_(steps), outer_(body.types.size(), -1), lifted_(body.types.size()) {}
+  /// `closures`: where those of the loop stand among those of the program around it.
+  Lifter(Program& outer, const Program& body, Index steps, Index closures)
+      : outer_program_(outer), body_(body), steps_(steps), closures_(closures), outer_(body.types.size(), -1), lifted_(body.types.size()) {}
 
   /// A value of the body that stands outside already.
   void bind(int value, int outer, bool lifted) {
@@ -29,7 +30,7 @@ class Lifter {
  private:
   Program& outer_program_;
   const Program& body_;
-  Index steps_;
+  Index steps_, closures_;
   std::vector<int> outer_;
   std::vector<char> lifted_;
 };

@@ -93,7 +93,7 @@ class Sinker {
     // Emitted products, and whatever reads them: all of it is a dead end, and must be liftable.
     for (std::size_t i = 0; i < p_.code.size(); ++i) {
       const auto& c = p_.code[i];
-      if (!dead_end_[i] || c.count != 1) continue;
+      if (!dead_end_[i]) continue;
       bool product = c.op == &matmul_operator && !c.attributes[0] && constant(c.inputs[1]) && !constant(c.inputs[0]) &&
                      p_.types[c.inputs[1]].shape.rank() == 2;
       bool reads_moved = false;
@@ -102,7 +102,7 @@ class Sinker {
     }
     // If something that reads a moved value cannot be moved, nothing of the kind is.
     Program trial = to_;
-    Lifter lifter(trial, p_, scan_.attributes[1]);
+    Lifter lifter(trial, p_, scan_.attributes[1], scan_.attributes[2]);
     bind_all(lifter, trial);
     for (std::size_t i = 0; i < p_.code.size(); ++i) {
       if (!move_[i]) continue;
@@ -204,7 +204,7 @@ class Sinker {
     to_.code.push_back(std::move(scan));
 
     // Behind the loop.
-    Lifter lifter(to_, p_, steps);
+    Lifter lifter(to_, p_, steps, scan_.attributes[2]);
     for (std::size_t v = 0; v < p_.types.size(); ++v) {
       if (is_x[v] >= 0) lifter.bind(static_cast<int>(v), is_x[v], true);
       if (y_of[v] >= 0) lifter.bind(static_cast<int>(v), first + y_of[v], true);

@@ -18,14 +18,14 @@ namespace kernel {
 #define REWIND_NATIVE_FMA(name, intrinsic, T, suffix) \
   template <class A>                                  \
   inline batch<T, A> name(batch<T, A> const& x, batch<T, A> const& y, batch<T, A> const& z, requires_arch<avx512f>) noexcept;
-#define REWIND_NATIVE_FMAS                         \
-  REWIND_NATIVE_FMA(fma, fmadd, float, ps)         \
-  REWIND_NATIVE_FMA(fma, fmadd, double, pd)        \
-  REWIND_NATIVE_FMA(fms, fmsub, float, ps)         \
-  REWIND_NATIVE_FMA(fms, fmsub, double, pd)        \
-  REWIND_NATIVE_FMA(fnma, fnmadd, float, ps)       \
-  REWIND_NATIVE_FMA(fnma, fnmadd, double, pd)      \
-  REWIND_NATIVE_FMA(fnms, fnmsub, float, ps)       \
+#define REWIND_NATIVE_FMAS                    \
+  REWIND_NATIVE_FMA(fma, fmadd, float, ps)    \
+  REWIND_NATIVE_FMA(fma, fmadd, double, pd)   \
+  REWIND_NATIVE_FMA(fms, fmsub, float, ps)    \
+  REWIND_NATIVE_FMA(fms, fmsub, double, pd)   \
+  REWIND_NATIVE_FMA(fnma, fnmadd, float, ps)  \
+  REWIND_NATIVE_FMA(fnma, fnmadd, double, pd) \
+  REWIND_NATIVE_FMA(fnms, fnmsub, float, ps)  \
   REWIND_NATIVE_FMA(fnms, fnmsub, double, pd)
 REWIND_NATIVE_FMAS
 #undef REWIND_NATIVE_FMA
@@ -33,10 +33,10 @@ REWIND_NATIVE_FMAS
 }  // namespace xsimd
 #include <xsimd/xsimd.hpp>
 namespace xsimd::kernel {
-#define REWIND_NATIVE_FMA(name, intrinsic, T, suffix)                                                                                  \
-  template <class A>                                                                                                                   \
-  inline batch<T, A> name(batch<T, A> const& x, batch<T, A> const& y, batch<T, A> const& z, requires_arch<avx512f>) noexcept {         \
-    return _mm512_##intrinsic##_##suffix(x, y, z);                                                                                     \
+#define REWIND_NATIVE_FMA(name, intrinsic, T, suffix)                                                                          \
+  template <class A>                                                                                                           \
+  inline batch<T, A> name(batch<T, A> const& x, batch<T, A> const& y, batch<T, A> const& z, requires_arch<avx512f>) noexcept { \
+    return _mm512_##intrinsic##_##suffix(x, y, z);                                                                             \
   }
 REWIND_NATIVE_FMAS
 #undef REWIND_NATIVE_FMA
@@ -74,6 +74,6 @@ template <>
 inline constexpr bool fuses<xsimd::avx512bw> = true;
 #elif defined(__AVX2__)
 template <>
-inline constexpr bool fuses<xsimd::fma3<xsimd::avx2>> = true;
+inline constexpr bool fuses<xsimd::fma3<xsimd::avx2> > = true;
 #endif
 }  // namespace rw::op::math

@@ -1,9 +1,9 @@
 // Mathematical functions on SIMD batches, for the operations whose xsimd form is slow or inexact: exp, expm1, log, log1p, tanh, sigmoid,
-// softplus, erf (sin and cos: angle.hpp, power: power.hpp), in f32 and f64. Everything is a template on the batch type (so on the instruction set), and reaches xsimd's
-// primitives through its arguments alone; this header includes nothing of xsimd.
+// softplus, erf (sin and cos: angle.hpp, power: power.hpp), in f32 and f64. Everything is a template on the batch type (so on the
+// instruction set), and reaches xsimd's primitives through its arguments alone; this header includes nothing of xsimd.
 //
-// Coefficients: interpolation at Chebyshev nodes in 60 digits, of the functions that are named beside them. No table look-ups, no branches but
-// for huge angles. min and max have the variable as second argument, for then x86 hands on a NaN.
+// Coefficients: interpolation at Chebyshev nodes in 60 digits, of the functions that are named beside them. No table look-ups, no branches
+// but for huge angles. min and max have the variable as second argument, for then x86 hands on a NaN.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,8 @@ struct Format;
 template <>
 struct Format<float> {
   static constexpr int mantissa = 23;
-  static constexpr std::uint32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff, sign = 0x80000000, two_mantissa = 0x4b000000;
+  static constexpr std::uint32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff, sign = 0x80000000,
+                                 two_mantissa = 0x4b000000;
   static constexpr float bias = 127, power = 8388608.0f, magic = 12582912.0f, split = 4097;  // 2^23, 1.5 * 2^23, 2^12 + 1
   static constexpr float ln2_high = 0.693115234375f, ln2_low = 3.194618494530941e-5f;
   static constexpr float exp_low = -104, exp_high = 89, expm1_low = -18, tanh_high = 10, sigmoid_high = 88, erf_high = 4;
@@ -55,7 +56,8 @@ struct Format<double> {
   static constexpr double bias = 1023, power = 4503599627370496.0, magic = 6755399441055744.0, split = 134217729;
   static constexpr double ln2_high = 0.6931471803691238, ln2_low = 1.9082149292705878e-10;
   static constexpr double exp_low = -746, exp_high = 710, expm1_low = -38, tanh_high = 20, sigmoid_high = 709, erf_high = 6;
-  static constexpr double far = 1048576, pio2[4] = {1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.478427660368900e-32};
+  static constexpr double far = 1048576,
+                          pio2[4] = {1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.478427660368900e-32};
 };
 
 /// c[0] + c[1] x + ...
@@ -82,7 +84,8 @@ template <class B>
 B with_sign(B x, B s) {
   return from_words<B>(words(x) | (words(s) & Words<B>(Format<Element<B>>::sign)));
 }
-/// 1.5 * 2^mantissa + the bias of exponents: k = n + biased holds n + bias in its last bits, and `two_to` makes 2^n of it, n a normal exponent.
+/// 1.5 * 2^mantissa + the bias of exponents: k = n + biased holds n + bias in its last bits, and `two_to` makes 2^n of it, n a normal
+/// exponent.
 template <class B>
 B biased() {
   using F = Format<Element<B>>;
@@ -254,11 +257,11 @@ B erfc_scaled(B t) {
     return polynomial(t, {T(0.2553956763), T(-0.4271858476), T(0.2416582111), T(-0.07897852327), T(0.003732141351), T(0.006994855414),
                           T(-0.0008365899736), T(-0.0009441596341)});
   } else {
-    return polynomial(t, {T(0.255395676310505745), T(-0.427185847413958486), T(0.241658194242465846), T(-0.078978581015706104),
-                          T(0.00373289240439783377), T(0.00699746173697157874), T(-0.000847143252991950048), T(-0.000981976941103864265),
-                          T(0.000043555586865754816), T(0.000174359474002051576), T(0.0000275271755572272473), T(-0.000027562209161129353),
-                          T(-0.0000139982837727849769), T(1.30585771222780165e-6), T(4.01174964732506693e-6), T(1.27256766184022802e-6),
-                          T(-1.13525714772736264e-6)});
+    return polynomial(
+        t, {T(0.255395676310505745), T(-0.427185847413958486), T(0.241658194242465846), T(-0.078978581015706104), T(0.00373289240439783377),
+            T(0.00699746173697157874), T(-0.000847143252991950048), T(-0.000981976941103864265), T(0.000043555586865754816),
+            T(0.000174359474002051576), T(0.0000275271755572272473), T(-0.000027562209161129353), T(-0.0000139982837727849769),
+            T(1.30585771222780165e-6), T(4.01174964732506693e-6), T(1.27256766184022802e-6), T(-1.13525714772736264e-6)});
   }
 }
 

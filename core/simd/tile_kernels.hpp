@@ -18,20 +18,21 @@ struct Span {
 using ApplyKernel = void (*)(Index rows, Index columns, const Span* in, const Span& out);
 
 /// out[i] = the reduction of row i, and of out[i] where not `first`. Sums: blocks of 256 columns one after another; within a block vector j
-/// goes to accumulator j mod 4, these are added as (0 + 1) + (2 + 3), then the lanes by halves. `columns` must be a multiple of 256 in every call
-/// but the last of a row. max and min: NaN if there is one.
+/// goes to accumulator j mod 4, these are added as (0 + 1) + (2 + 3), then the lanes by halves. `columns` must be a multiple of 256 in
+/// every call but the last of a row. max and min: NaN if there is one.
 using ReduceKernel = void (*)(Index rows, Index columns, const Span& in, void* out, bool first);
 inline constexpr Index reduce_block = 256;
 
-/// Copies rows x columns elements with any strides (in elements) from one dtype to another. To integers it truncates and saturates, NaN gives 0;
-/// to bool nonzero (NaN too) gives 1.
-using MoveKernel = void (*)(Index rows, Index columns, const void* in, Index in_row, Index in_column, void* out, Index out_row, Index out_column);
+/// Copies rows x columns elements with any strides (in elements) from one dtype to another. To integers it truncates and saturates, NaN
+/// gives 0; to bool nonzero (NaN too) gives 1.
+using MoveKernel = void (*)(Index rows, Index columns, const void* in, Index in_row, Index in_column, void* out, Index out_row,
+                            Index out_column);
 
 struct TileKernels {
   struct Set {
-    ApplyKernel apply[op::All::size][8];                ///< [code][form]; null where the form has more operands than the operation
-    ReduceKernel reduce[3][2];                          ///< [sum, max, min][0: elements, 1: one value a row]
-    MoveKernel load[5], store[5];                       ///< [dtype of the memory]
+    ApplyKernel apply[op::All::size][8];  ///< [code][form]; null where the form has more operands than the operation
+    ReduceKernel reduce[3][2];            ///< [sum, max, min][0: elements, 1: one value a row]
+    MoveKernel load[5], store[5];         ///< [dtype of the memory]
   };
   Isa isa;  ///< what this table was really compiled for
   Set f32, f64;

@@ -1,9 +1,9 @@
 // The source of the tile kernels, compiled once for each instruction set by core/isa/tile_*.cpp with that set's flags and at least -O2.
 //
 // Nothing here may exist in two objects under one name: all is in an anonymous namespace or a template on the instruction set, no std
-// containers, no inline functions of std. Rows are walked in whole batches; the last batch of a row overlaps the one before it (its operands are read
-// before anything is written, so working in place is right), and a row shorter than a batch goes through a padded buffer. So an element goes
-// through the same instructions wherever it lies.
+// containers, no inline functions of std. Rows are walked in whole batches; the last batch of a row overlaps the one before it (its
+// operands are read before anything is written, so working in place is right), and a row shorter than a batch goes through a padded buffer.
+// So an element goes through the same instructions wherever it lies.
 #pragma once
 
 #include <rewind/core/simd/arch.hpp>

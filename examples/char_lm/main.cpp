@@ -90,8 +90,8 @@ Config describe(const Options& o, const train::Text& text) {
 void train_and_sample(Options o) {
   if (o.data.empty()) o.data = default_text();
   const auto text = train::Text::open(o.data, {.valid = o.valid});
-  train::check({o.temperature, o.top_k});
   text.vocabulary().encode(std::string_view(o.prompt), "--prompt");
+  text.train().stream({.batch = o.batch, .time = o.time});
   const Config config = describe(o, text);
   fmt::print("{}: {} symbols, {} of them different, {} held out\n", o.data, train::with_commas(text.size()), text.vocabulary().size(),
              train::with_commas(text.valid().size()));

@@ -16,17 +16,12 @@ using rw::Index;
 using rw::ValueError;
 using nlohmann::ordered_json;
 
-constexpr double unbounded = 1e15;
-
-/// What a value may be: numbers within [low, high], or (low, high) if `open`.
+/// What a number may be: within [low, high], or within (low, high) if `open`.
 struct Range {
-  double low = 0, high = unbounded;
+  double low = 0, high = 0;
   bool open = false;
   bool holds(double x) const { return open ? x > low && x < high : x >= low && x <= high; }
-  std::string words() const {
-    if (open) return high < unbounded ? fmt::format("between {} and {}", low, high) : fmt::format("above {}", low);
-    return high < unbounded ? fmt::format("from {} to {}", low, high) : fmt::format("at least {}", low);
-  }
+  std::string words() const { return open ? fmt::format("between {} and {}", low, high) : fmt::format("from {} to {}", low, high); }
 };
 
 /// Calls f(name, unit, description, value, range) for each option; the value's type says how it is read.

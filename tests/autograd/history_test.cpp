@@ -1,6 +1,7 @@
 // Backward, gradients, and what they keep and release.
 #include <rewind/autograd/custom.hpp>
 #include <rewind/autograd/gradients.hpp>
+#include <rewind/autograd/graph.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/parameter.hpp>
 #include <rewind/autograd/scan.hpp>

@@ -13,12 +13,6 @@ using namespace rw::test;
 
 namespace {
 
-/// x - max, exp, sum, divide.
-int softmax(Builder& b, int x) {
-  int e = b.apply<op::Exp>(b.apply<op::Subtract>(x, b.reduce(Kind::max, x)));
-  return b.apply<op::Divide>(e, b.reduce(Kind::sum, e));
-}
-
 template <class T>
 void check_normalised(Isa isa, Index rows, Index columns, double tolerance) {
   DType dtype = dtype_of<T>();
@@ -32,7 +26,8 @@ void check_normalised(Isa isa, Index rows, Index columns, double tolerance) {
   int mean = b.apply<op::Divide>(b.reduce(Kind::sum, in), n, -1, true);
   int centred = b.apply<op::Subtract>(in, mean);
   int variance = b.apply<op::Divide>(b.reduce(Kind::sum, b.apply<op::Square>(centred)), n, -1, true);
-  int scale = b.apply<op::Rsqrt>(b.apply<op::Add>(variance, b.apply<op::Reciprocal>(b.apply<op::Exp>(n, -1, -1, true), -1, -1, true), -1, true), -1, -1, true);
+  int scale = b.apply<op::Rsqrt>(
+      b.apply<op::Add>(variance, b.apply<op::Reciprocal>(b.apply<op::Exp>(n, -1, -1, true), -1, -1, true), -1, true), -1, -1, true);
   b.store(b.apply<op::Multiply>(centred, scale), b.operand(dtype));
   TileOperand operands[] = {operand(x, {columns, 1}), operand(count, {0, 0}), operand(soft, {columns, 1}), operand(norm, {columns, 1})};
   Tile(b.program, isa).run({rows, columns}, operands, false);
@@ -48,7 +43,8 @@ void check_normalised(Isa isa, Index rows, Index columns, double tolerance) {
     long double scale_wanted = 1 / std::sqrt(squares / columns + std::exp(static_cast<long double>(-columns)));
     for (Index c = 0; c < columns; ++c) {
       long double s = std::exp(x.get(r * columns + c) - top) / total, l = (x.get(r * columns + c) - sum / columns) * scale_wanted;
-      double e = static_cast<double>(std::fabs(soft.get(r * columns + c) - s) / s) + static_cast<double>(std::fabs(norm.get(r * columns + c) - l));
+      double e =
+          static_cast<double>(std::fabs(soft.get(r * columns + c) - s) / s) + static_cast<double>(std::fabs(norm.get(r * columns + c) - l));
       if (!(e <= worst)) worst = e;
     }
   }
@@ -85,8 +81,8 @@ TEST_CASE("tile: cross entropy picks the target's logit by a narrow gather, and 
       b.store(b.apply<op::Subtract>(log_total, target, -1, true), b.operand(DType::f32));
       int hit = b.apply<op::Equal>(b.add({.kind = Kind::column}), number);
       b.store(b.apply<op::Subtract>(b.apply<op::Divide>(e, total), hit), b.operand(DType::f32));
-      TileOperand operands[] = {operand(logits, {classes, 1}), operand(logits, {classes, 0}), operand(targets, {1, 0}), operand(loss, {1, 0}),
-                                operand(gradient, {classes, 1})};
+      TileOperand operands[] = {operand(logits, {classes, 1}), operand(logits, {classes, 0}), operand(targets, {1, 0}),
+                                operand(loss, {1, 0}), operand(gradient, {classes, 1})};
       operands[1].rows = classes;
       operands[1].gather_stride = 1;
       Tile(b.program, isa).run({rows, classes}, operands, false);
@@ -96,115 +92,11 @@ TEST_CASE("tile: cross entropy picks the target's logit by a narrow gather, and 
         for (Index c = 0; c < classes; ++c) sum += std::exp(static_cast<long double>(logits.get(r * classes + c)));
         CHECK(test::close(loss.get(r), static_cast<double>(std::log(sum) - logits.get(r * classes + t)), 3e-6));
         for (Index c = 0; c < classes; c += 1 + classes / 50)
-          CHECK(test::close(gradient.get(r * classes + c), static_cast<double>(std::exp(static_cast<long double>(logits.get(r * classes + c))) / sum) - (c == t), 3e-6));
+          CHECK(test::close(gradient.get(r * classes + c),
+                            static_cast<double>(std::exp(static_cast<long double>(logits.get(r * classes + c))) / sum) - (c == t), 3e-6));
       }
     }
   });
-}
-
-namespace {
-
-/// Operands: a (read and written in place), another, z. `write` builds the program and returns nothing.
-void check_in_place(void (*write)(Builder& b, int a, int other, int z)) {
-  for (Index columns : {1, 5, 300, 3000, 60000}) {
-    auto size = static_cast<std::size_t>(3 * columns);
-    auto a = random_buffer(DType::f64, size, 21), other = random_buffer(DType::f64, size, 22);
-    Buffer z(DType::f64, size);
-    Builder b;
-    for (int k = 0; k < 4; ++k) b.operand(DType::f64);
-    write(b, 0, 1, 3);  // operand 2 is a's memory once more, to be written
-    auto operands = [&](Buffer& x, Buffer& out) {
-      std::initializer_list<Index> dense{columns, 1};
-      return std::vector{operand(x, dense), operand(other, dense), operand(x, dense), operand(out, dense)};
-    };
-    auto wanted = interpret(b.program, {3, columns}, operands(a, z), {&a, &other, &a, &z});
-    for_isas([&](Isa isa) {
-      auto in_place = a, out = z;
-      Tile(b.program, isa).run({3, columns}, operands(in_place, out).data(), false);
-      double worst = 0;
-      for (Index e = 0; e < 3 * columns; ++e) {
-        double difference = std::fabs(in_place.get(e) - wanted[2].get(e)) + std::fabs(out.get(e) - wanted[3].get(e));
-        if (!(difference <= worst)) worst = difference;
-      }
-      CHECK_MESSAGE(worst <= 1e-9, std::string(name(isa)) << ", " << columns << " columns: " << worst);
-    });
-  }
-}
-
-}  // namespace
-
-TEST_CASE("tile: a store may write what a load of the same program reads") {
-  // The old a is read after the new one is written; with and without a reduction between.
-  check_in_place([](Builder& b, int a, int other, int z) {
-    int x = b.load(a), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(other)));
-    b.store(y, 2);
-    b.store(b.apply<op::Add>(b.apply<op::Multiply>(x, y), x), z);
-  });
-  check_in_place([](Builder& b, int a, int other, int z) {
-    int x = b.load(a), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(other)));
-    b.store(y, 2);
-    int w = b.apply<op::Multiply>(x, y);
-    b.store(b.apply<op::Add>(w, b.apply<op::Tanh>(b.reduce(Kind::sum, w), -1, -1, true)), z);
-  });
-  // The store stands last, but its value could be computed into place before the last use of x.
-  check_in_place([](Builder& b, int a, int other, int z) {
-    int x = b.load(a), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(other)));
-    b.store(b.apply<op::Multiply>(x, y), z);
-    b.store(y, 2);
-  });
-  // Nothing but narrow values needs the last passes over x.
-  check_in_place([](Builder& b, int a, int, int z) {
-    int x = b.load(a);
-    b.store(b.apply<op::Tanh>(x), 2);
-    int mean = b.apply<op::Tanh>(b.reduce(Kind::sum, x), -1, -1, true);
-    b.store(b.apply<op::Tanh>(b.reduce(Kind::sum, b.apply<op::Multiply>(x, mean)), -1, -1, true), z);
-  });
-}
-
-TEST_CASE("tile: same bits for any division of rows, any company, split or not") {
-  for (Index columns : {3, 100, 700, 9000, 40000}) {
-    Index rows = columns > 1000 ? 8 : 64;
-    auto size = static_cast<std::size_t>(rows * columns);
-    auto x = random_buffer(DType::f32, size, 31);
-    auto key = Buffer(DType::i64, 2);
-    key.set(0, 9);
-    auto build = [&](bool company) {
-      Builder b(DType::f32);
-      int in = b.load(b.operand(DType::f32));
-      int mask = b.add({.kind = Kind::uniform, .operand = b.operand(DType::i64)});
-      int soft = softmax(b, b.apply<op::Multiply>(in, mask));
-      b.store(soft, b.operand(DType::f32));
-      b.store(b.reduce(Kind::sum, b.apply<op::Square>(soft)), b.operand(DType::f32));
-      if (company) {
-        int kept[6] = {in}, many = in;
-        for (int k = 1; k < 6; ++k) kept[k] = b.apply<op::Tanh>(kept[k - 1]);
-        for (int k = 5; k > 0; --k) many = b.apply<op::Multiply>(many, kept[k]);
-        b.store(b.apply<op::Subtract>(many, b.reduce(Kind::sum, many)), b.operand(DType::f32));
-      }
-      return b.program;
-    };
-    for_isas([&](Isa isa) {
-      Tile lonely(build(false), isa), crowded(build(true), isa);
-      std::vector<std::vector<std::byte>> results;
-      for (int way = 0; way < 5; ++way) {
-        Buffer out(DType::f32, size), sums(DType::f32, static_cast<std::size_t>(rows)), extra(DType::f32, size);
-        TileOperand operands[] = {operand(x, {columns, 1}), operand(key, {columns, 1}), operand(out, {columns, 1}), operand(sums, {1, 0}), operand(extra, {columns, 1})};
-        operands[1].counter = 5;
-        Shape space{rows / 4, 4, columns};
-        for (auto& o : operands) o.strides[2] = o.strides[1], o.strides[1] = o.strides[0], o.strides[0] *= 4;
-        if (way == 0) lonely.run(space, operands, 0, rows);
-        if (way == 1)
-          for (Index r = 0; r < rows; ++r) lonely.run(space, operands, r, r + 1);
-        if (way == 2)
-          for (Index r = 0; r < rows; r += 3) lonely.run(space, operands, r, std::min(r + 3, rows));
-        if (way == 3) lonely.run(space, operands, true);
-        if (way == 4) crowded.run(space, operands, true);
-        results.push_back(out.bytes);
-        results.back().insert(results.back().end(), sums.bytes.begin(), sums.bytes.end());
-      }
-      for (auto& r : results) CHECK(r == results[0]);
-    });
-  }
 }
 
 TEST_CASE("tile: random numbers are those of their stream, whatever the strides") {
@@ -259,7 +151,9 @@ TEST_CASE("tile: gathers rows, by one index a row or a point, and checks them fi
   auto before = out.bytes;
   for (int wrong : {7, 70, -1}) {
     index.set(11, wrong);
-    CHECK(test::error_text<ValueError>([&] { tile.run({3, 4}, by_point, false); }) == "gather: index " + std::to_string(wrong) + " lies outside 0 .. 6");
+    CHECK(test::error_text<ValueError>([&] {
+            tile.run({3, 4}, by_point, false);
+          }) == "gather: index " + std::to_string(wrong) + " lies outside 0 .. 6");
   }
   CHECK(out.bytes == before);
   tile.run({3, 4}, by_point, 0, 2);  // the rows at hand are in order
@@ -310,36 +204,4 @@ TEST_CASE("tile: stores to integers saturate, to bool say what is not zero") {
       CHECK((wide[3] == INT64_MAX && wide[4] == INT64_MIN && wide[5] == 0 && wide[2] == -1));
     }
   });
-}
-
-TEST_CASE("tile: an extent of 0 does nothing") {
-  Builder b;
-  int x = b.load(b.operand(DType::f64));
-  b.store(x, b.operand(DType::f64));
-  Tile tile(b.program);
-  TileOperand operands[2];
-  tile.run({0, 5}, operands, true);
-  tile.run({5, 0}, operands, true);
-  tile.run({3, 0, 2}, operands, 0, 0);
-}
-
-TEST_CASE("tile: programs that break the rules are refused in words") {
-  auto text = [](auto&& write) {
-    Builder b;
-    write(b);
-    return test::error_text<ValueError>([&] { Tile tile(b.program); });
-  };
-  CHECK(text([](Builder& b) { b.program.dtype = DType::i32; }) == "tile: programs compute in f32 or f64: dtype is i32");
-  CHECK(text([](Builder& b) { b.apply<op::Tanh>(0); }) == "tile: value not made before its use: instruction 0 uses 0");
-  CHECK(text([](Builder& b) { b.apply<op::Add>(b.add({.kind = Kind::column})); }) == "tile: wrong number of values: instruction 1 has 1, needs 2");
-  CHECK(text([](Builder& b) { b.load(0); }) == "tile: no such operand: instruction 0 names 0 of 0");
-  CHECK(text([](Builder& b) { b.add({.kind = Kind::apply, .code = 200}); }) == "tile: no such operation: instruction 0 has code 200");
-  CHECK(text([](Builder& b) { b.apply<op::Tanh>(b.add({.kind = Kind::column}), -1, -1, true); }) ==
-        "tile: narrow values come of narrow ones: instruction 1 uses 0, which is full");
-  CHECK(text([](Builder& b) { b.reduce(Kind::sum, b.load(b.operand(DType::f64), true)); }) ==
-        "tile: row reductions take full values: instruction 1 reduces 0, which is narrow");
-  CHECK(text([](Builder& b) { b.add({.kind = Kind::gather, .operand = b.operand(DType::f64), .index = 0}); }) ==
-        "tile: gather takes i32 or i64 indices: operand 0 is f64");
-  CHECK(text([](Builder& b) { b.add({.kind = Kind::normal, .operand = b.operand(DType::f64)}); }) == "tile: random keys are i64: operand 0 is f64");
-  CHECK(text([](Builder& b) { b.add({.kind = Kind::column, .narrow = true}); }) == "tile: column is full: instruction 0 is marked narrow");
 }

@@ -55,7 +55,7 @@ struct Buffer {
   }
 };
 
-TileOperand operand(Buffer& b, std::initializer_list<Index> strides, Index offset = 0) {
+inline TileOperand operand(Buffer& b, std::initializer_list<Index> strides, Index offset = 0) {
   TileOperand o;
   o.data = b.bytes.data() + offset * size_of(b.dtype);
   int i = 0;
@@ -63,7 +63,7 @@ TileOperand operand(Buffer& b, std::initializer_list<Index> strides, Index offse
   return o;
 }
 
-Buffer random_buffer(DType dtype, std::size_t n, unsigned seed) {
+inline Buffer random_buffer(DType dtype, std::size_t n, unsigned seed) {
   std::mt19937_64 bits(seed);
   std::normal_distribution<double> normal;
   Buffer b(dtype, n);
@@ -82,7 +82,7 @@ void for_isas(F&& f) {
     if (supported(isa)) f(isa);
 }
 
-double value_of(op::Code code, double x, double y, double z) {
+inline double value_of(op::Code code, double x, double y, double z) {
   if (code == op::code<op::Add>) return x + y;
   if (code == op::code<op::Subtract>) return x - y;
   if (code == op::code<op::Multiply>) return x * y;
@@ -96,17 +96,19 @@ double value_of(op::Code code, double x, double y, double z) {
   return 0;
 }
 
-int runs = 0;
+inline int runs = 0;
 
 /// Runs a program over [rows axes.., C] point by point in double, reading and writing nothing but copies.
-std::vector<Buffer> interpret(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands,
-                              const std::vector<Buffer*>& buffers) {
+inline std::vector<Buffer> interpret(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands,
+                                     const std::vector<Buffer*>& buffers) {
   std::vector<Buffer> result;
   for (auto* b : buffers) result.push_back(*b);
   Index columns = space.rank() ? space.back() : 1, rows = columns ? space.size() / columns : 0;
   std::vector<std::vector<double>> values(program.code.size());
   auto place = [&](int o, Index row, Index column) {
-    Index at = (static_cast<const std::byte*>(operands[static_cast<std::size_t>(o)].data) - buffers[static_cast<std::size_t>(o)]->bytes.data()) / size_of(buffers[static_cast<std::size_t>(o)]->dtype);
+    Index at =
+        (static_cast<const std::byte*>(operands[static_cast<std::size_t>(o)].data) - buffers[static_cast<std::size_t>(o)]->bytes.data()) /
+        size_of(buffers[static_cast<std::size_t>(o)]->dtype);
     const auto& strides = operands[static_cast<std::size_t>(o)].strides;
     if (space.rank()) at += column * strides[space.rank() - 1];
     for (int a = space.rank() - 2; a >= 0; --a) at += row % space[a] * strides[a], row /= space[a];
@@ -116,7 +118,8 @@ std::vector<Buffer> interpret(const TileProgram& program, const Shape& space, co
   for (std::size_t n = 0; n < program.code.size(); ++n) {
     const auto& i = program.code[n];
     auto o = static_cast<std::size_t>(i.operand);
-    narrow[n] = i.kind == Kind::store ? narrow[static_cast<std::size_t>(i.a)] : i.narrow || i.kind == Kind::sum || i.kind == Kind::max || i.kind == Kind::min;
+    narrow[n] = i.kind == Kind::store ? narrow[static_cast<std::size_t>(i.a)]
+                                      : i.narrow || i.kind == Kind::sum || i.kind == Kind::max || i.kind == Kind::min;
     Index width = narrow[n] ? 1 : columns;
     auto read = [&](int v, Index r, Index c) {
       if (v < 0) return 0.0;
@@ -153,8 +156,8 @@ std::vector<Buffer> interpret(const TileProgram& program, const Shape& space, co
 }
 
 /// Runs on every instruction set and compares all memory; aliasing operands share a buffer, whose last interpreted copy counts.
-void check(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands, const std::vector<Buffer*>& buffers,
-           double tolerance) {
+inline void check(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands,
+                  const std::vector<Buffer*>& buffers, double tolerance) {
   auto wanted = interpret(program, space, operands, buffers);
   std::vector<std::vector<std::byte>> before;
   for (auto* b : buffers) before.push_back(b->bytes);
@@ -171,14 +174,20 @@ void check(const TileProgram& program, const Shape& space, const std::vector<Til
         for (Index e = 0; e < n && wrong < 3; ++e)
           if (!(test::mixed_error(buffers[o]->get(e), wanted[o].get(e)) <= tolerance)) {
             ++wrong;
-            FAIL_CHECK(std::string(name(isa)) << " " << to_string(space) << " operand " << o << " element " << e << ": " << buffers[o]->get(e)
-                                              << ", not " << wanted[o].get(e));
+            FAIL_CHECK(std::string(name(isa)) << " " << to_string(space) << " operand " << o << " element " << e << ": "
+                                              << buffers[o]->get(e) << ", not " << wanted[o].get(e));
           }
       }
       ++runs;
       for (std::size_t b = 0; b < buffers.size(); ++b) buffers[b]->bytes = before[b];
     }
   });
+}
+
+/// x - max, exp, sum, divide.
+inline int softmax(Builder& b, int x) {
+  int e = b.apply<op::Exp>(b.apply<op::Subtract>(x, b.reduce(Kind::max, x)));
+  return b.apply<op::Divide>(e, b.reduce(Kind::sum, e));
 }
 
 }  // namespace rw::test

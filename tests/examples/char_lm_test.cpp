@@ -74,7 +74,7 @@ TEST_CASE("char_lm: --help shows every option with its unit and default") {
                              "--time SYMBOLS [64]", "--rate RATE [0.004]", "--clip NORM [1]", "--dropout SHARE [0]", "--steps N", "--seconds S [120]",
                              "--seed N [1]", "--threads N", "--valid SHARE [0.1]", "--every STEPS [200]", "--out FOLDER [runs/char_lm]", "--resume",
                              "--sample SYMBOLS [500]", "--prompt TEXT", "--temperature X [0.8]", "--top-k K", "--help"}) {
-    CHECK_MESSAGE(help.output.find(option) != std::string::npos, option);
+    CHECK_MESSAGE(help.output.find(option) != std::string::npos, std::string(option));
   }
 }
 
@@ -132,7 +132,7 @@ TEST_CASE("char_lm: texts that are none") {
   CHECK(error("an example of a short text\n") ==
         "char_lm: stream: the text is shorter than a batch: 24 symbols for 32 columns of 64 steps (take fewer columns or steps)\n");
   CHECK(error("an example of a text\n", "--prompt Zebra") ==
-        "char_lm: --prompt: symbol 'Z' (U+005A) at place 0 is not in the vocabulary of 11 symbols (use symbols of the training text)\n");
+        "char_lm: --prompt: symbol 'Z' (U+005A) at place 0 is not in the vocabulary of 12 symbols (use symbols of the training text)\n");
   CHECK(::access(ground.scratch.file("out/last").c_str(), F_OK) != 0);
   CHECK(refusal("--data " + ground.scratch.file("none")).find("No such file or directory") != std::string::npos);
 }
@@ -162,9 +162,9 @@ TEST_CASE("char_lm: a run leaves its files, a table, a sample and one final line
   const Outcome run = char_lm(ground.run("a", "--steps 40 --every 20 --sample 30 --prompt 'the c'"));
   CHECK(run.status == 0);
   for (const char* file : {"metrics.csv", "config.json", "model.safetensors", "last"})
-    CHECK_MESSAGE(::access(ground.scratch.file(std::string("a/") + file).c_str(), R_OK) == 0, file);
+    CHECK_MESSAGE(::access(ground.scratch.file(std::string("a/") + file).c_str(), R_OK) == 0, std::string(file));
   for (const char* words : {"embed.weight", "rnn.1.wh", "bits/char", "\nthe c", "\nfinal step=40 tokens=1280 train_nats="})
-    CHECK_MESSAGE(run.output.find(words) != std::string::npos, words);
+    CHECK_MESSAGE(run.output.find(words) != std::string::npos, std::string(words));
   CHECK(run.output.find("bits_per_char=") > run.output.find("valid_nats="));
   CHECK(run.output.find('\r') == std::string::npos);
 

@@ -51,13 +51,13 @@ TEST_CASE("checkpoint: everything comes back, and training goes on bit for bit")
   train::Notes notes{{"config", "{\"a\": \"b\"}\n"}, {"empty", ""}};
   for (int i = 0; i < 3; ++i) give_gradients(model), adam.step(), stream.next();
   train::save(path, model, adam, stream, state, notes);
+  const RandomKey key = generator().state();
 
   Pair other(3, 4);
   optim::Adam other_adam(parameters(other), {.rate = 0.1});
   train::Stream other_stream(symbols(), {.batch = 2, .time = 3});
   nn::Lstm::State other_state;
   train::Notes other_notes{{"old", "x"}};
-  const RandomKey key = generator().state();
   seed(77);
   train::load(path, other, other_adam, other_stream, other_state, other_notes);
   CHECK(same(model, other));

@@ -57,6 +57,15 @@ TEST_CASE("metrics: resuming drops later rows and one that was cut short") {
   CHECK(content(path) == names + first + second);
 }
 
+TEST_CASE("metrics: what is read and written again keeps its digits") {
+  test::Scratch scratch;
+  const std::string path = scratch.file("metrics.csv"), uneven = "1,100,2.5,1.96589688,2.83618967,0.1,0.001,5000,1.5\n";
+  std::ofstream(path) << names << uneven;
+  MetricsLog log(path);
+  log.resume(5);
+  CHECK(content(path) == names + uneven);
+}
+
 TEST_CASE("metrics: numbers that are not finite come back") {
   test::Scratch scratch;
   MetricsLog log(scratch.file("metrics.csv"));

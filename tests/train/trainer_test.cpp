@@ -88,10 +88,11 @@ TEST_CASE("evaluate: columns side by side give what a single pass gives") {
   CharModel model(t.vocabulary().size(), 12);
   const double single = train::evaluate(model, t.train(), {.columns = 1});
   CHECK(single == doctest::Approx(std::log(static_cast<double>(t.vocabulary().size()))).epsilon(0.3));
-  // What a fresh model remembers of 64 symbols ago is below 1e-6; f32 sums give the rest.
-  CHECK(test::close(train::evaluate(model, t.train(), {.columns = 5, .time = 17, .warm = 64}), single, 1e-5));
   CHECK(test::close(train::evaluate(model, t.train(), {.columns = 1, .time = 1000}), single, 1e-6));
-  CHECK(test::close(train::evaluate(model, t.valid(), {.columns = 3, .time = 16, .warm = 16}), train::evaluate(model, t.valid(), {.columns = 1}), 1e-4));
+  // A fresh LSTM, whose forget gates begin open, still knows of what it read some 100 symbols ago: cold columns are off by 1e-4 and more.
+  const train::EvaluationOptions columns{.columns = 5, .time = 17, .warm = 240};
+  CHECK(train::EvaluationPlan(t.train().symbols(), columns).columns() == 2);
+  CHECK(test::close(train::evaluate(model, t.train(), columns), single, 1e-5));
 }
 
 TEST_CASE("evaluate: equals the sum of single predictions") {
@@ -142,7 +143,9 @@ TEST_CASE("trainer: learns, and leaves what a run leaves") {
   CHECK(log.rows()[1].step == 120);
   CHECK(log.rows()[2].step == 150);
   CHECK(log.rows()[2].valid_nats == doctest::Approx(end.valid_nats).epsilon(1e-8));
-  CHECK(log.rows()[2].rate < 1e-4);
+  CHECK(log.rows()[2].rate > 0);
+  CHECK(log.rows()[2].rate < 1e-5);
+  CHECK(log.rows()[0].rate == doctest::Approx(1e-2 * (0.5 + 0.5 * std::cos(std::acos(-1.0) * 59 / 150))));
   CHECK(content(scratch.file("a/b/config.json")) == "{\"x\": 1}\n");
   CHECK(train::saved_config(scratch.file("a/b")) == "{\"x\": 1}\n");
   CHECK(train::saved_steps(scratch.file("a/b")) == 150);
