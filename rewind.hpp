@@ -1,7 +1,6 @@
 // All of Rewind but the bridge to xtensor, <rewind/core/xtensor.hpp>.
 #pragma once
 
-#include <rewind/core/error.hpp>
 #include <rewind/autograd/custom.hpp>
 #include <rewind/autograd/fields.hpp>
 #include <rewind/autograd/gradcheck.hpp>
@@ -13,6 +12,7 @@
 #include <rewind/autograd/structs.hpp>
 #include <rewind/autograd/tape.hpp>
 #include <rewind/autograd/variable.hpp>
+#include <rewind/core/error.hpp>
 #include <rewind/core/isa.hpp>
 #include <rewind/core/random.hpp>
 #include <rewind/core/safetensors.hpp>

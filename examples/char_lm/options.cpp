@@ -27,27 +27,27 @@ struct Range {
 /// Calls f(name, unit, description, value, range) for each option; the value's type says how it is read.
 template <class O, class F>
 void each_option(O& o, F&& f) {
-  f("data", "FILE", "text to learn from, UTF-8 (default: the King James Bible)", o.data, Range{});
+  f("data", "FILE", "text to learn from, UTF-8", o.data, Range{});
   f("cell", "KIND", "rnn, relu-rnn, lstm, gru (reset after the product) or gru-before", o.cell, Range{});
   f("layers", "N", "recurrent layers", o.layers, Range{1, 64});
   f("hidden", "UNITS", "width of a recurrent layer", o.hidden, Range{1, 65536});
-  f("embedding", "UNITS", "width of the embedding (0: min(hidden, 128))", o.embedding, Range{0, 65536});
+  f("embedding", "UNITS", "width of the embedding; 0: the smaller of hidden and 128", o.embedding, Range{0, 65536});
   f("batch", "COLUMNS", "columns of text side by side", o.batch, Range{1, 65536});
   f("time", "SYMBOLS", "symbols through which gradients flow", o.time, Range{1, 1e6});
   f("rate", "RATE", "Adam's rate: warm-up over 50 steps, times a cosine to 0 over the run", o.rate, Range{0, 1e38, true});
-  f("clip", "NORM", "largest norm of the gradient (0: not clipped)", o.clip, Range{0, 1e38});
+  f("clip", "NORM", "largest norm of the gradient; 0: not clipped", o.clip, Range{0, 1e38});
   f("dropout", "SHARE", "dropped of the embedding and before the head", o.dropout, Range{0, 0.99});
-  f("steps", "N", "length of the run in steps, instead of --seconds (0: train nothing, let the model in --out write)", o.steps, Range{0, 1e12});
+  f("steps", "N", "length of the run in steps, instead of --seconds; 0: train nothing, let the model in --out write", o.steps, Range{0, 1e12});
   f("seconds", "S", "length of the run in seconds of training, evaluations not counted", o.seconds, Range{0, 1e9, true});
   f("seed", "N", "of all random numbers", o.seed, Range{0, 9e15});
-  f("threads", "N", "threads (0: all cores)", o.threads, Range{0, 1024});
+  f("threads", "N", "threads; 0: all cores", o.threads, Range{0, 1024});
   f("valid", "SHARE", "held out for validation, at the text's end", o.valid, Range{0, 1, true});
   f("every", "STEPS", "steps from evaluation to evaluation", o.every, Range{1, 1e12});
   f("out", "FOLDER", "gets metrics.csv, config.json, model.safetensors, curve.svg and the checkpoint last", o.out, Range{});
   f("sample", "SYMBOLS", "length of the text that the model writes at the end", o.sample, Range{0, 1e9});
   f("prompt", "TEXT", "what the model goes on from", o.prompt, Range{});
   f("temperature", "X", "of the sample: below 1 bolder in the likely, 0 always the likeliest", o.temperature, Range{0, 1e6});
-  f("top-k", "K", "draw from the K likeliest symbols only (0: from all)", o.top_k, Range{0, 1e9});
+  f("top-k", "K", "draw from the K likeliest symbols only; 0: from all", o.top_k, Range{0, 1e9});
 }
 
 const std::set<std::string> kinds = {"rnn", "relu-rnn", "lstm", "gru", "gru-before"};
@@ -71,7 +71,7 @@ void read_value(const std::string& name, const std::string& text, T& value, cons
   if (!range.holds(static_cast<double>(value))) fail<ValueError>("--{}: must be {}: got {}", name, range.words(), text);
 }
 
-std::string shown(const std::string& value) { return value.empty() ? "" : value == "\n" ? "a line's end" : value; }
+std::string shown(const std::string& value) { return value == "\n" ? "a line's end" : value; }
 template <class T>
 std::string shown(T value) {
   return fmt::format("{}", value);
@@ -138,9 +138,9 @@ bool parse(int argc, char** argv, Options& options) {
     const std::string word = name;
     names.push_back("--" + word);
     app.add_option_function<std::string>(
-           "--" + word, [&given, &value, word, range](const std::string& text) { given.insert(word), read_value(word, text, value, range); }, description)
+           "--" + word, [&given, &value, word, range](const std::string& text) { given.insert(word), read_value(word, text, value, range); },
+           fmt::format("{} [{}]", description, word == "steps" ? "by --seconds" : word == "data" ? "the King James Bible" : shown(value)))
         ->type_name(unit)
-        ->default_str(shown(value))
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   });
   app.add_flag("--resume", options.resume, "go on with the run in --out, to the last bit as if it had never stopped");

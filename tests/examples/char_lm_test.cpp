@@ -70,10 +70,11 @@ std::string refusal(const std::string& arguments) {
 TEST_CASE("char_lm: --help shows every option with its unit and default") {
   const Outcome help = char_lm("--help");
   CHECK(help.status == 0);
-  for (const char* option : {"--data FILE", "--cell KIND [lstm]", "--layers N [2]", "--hidden UNITS [256]", "--embedding UNITS", "--batch COLUMNS [32]",
-                             "--time SYMBOLS [64]", "--rate RATE [0.004]", "--clip NORM [1]", "--dropout SHARE [0]", "--steps N", "--seconds S [120]",
-                             "--seed N [1]", "--threads N", "--valid SHARE [0.1]", "--every STEPS [200]", "--out FOLDER [runs/char_lm]", "--resume",
-                             "--sample SYMBOLS [500]", "--prompt TEXT", "--temperature X [0.8]", "--top-k K", "--help"}) {
+  for (const char* option :
+       {"--data FILE ", "--cell KIND ", " [lstm]\n", "--layers N ", " [2]\n", "--hidden UNITS ", " [256]\n", "--embedding UNITS ", "--batch COLUMNS ", " [32]\n",
+        "--time SYMBOLS ", " [64]\n", "--rate RATE ", " [0.004]\n", "--clip NORM ", "--dropout SHARE ", "--steps N ", "--seconds S ", " [120]\n", "--seed N ",
+        "--threads N ", "--valid SHARE ", " [0.1]\n", "--every STEPS ", " [200]\n", "--out FOLDER ", " [runs/char_lm]\n", "--resume ", "--sample SYMBOLS ",
+        " [500]\n", "--prompt TEXT ", " [a line's end]\n", "--temperature X ", " [0.8]\n", "--top-k K ", "--help "}) {
     CHECK_MESSAGE(help.output.find(option) != std::string::npos, std::string(option));
   }
 }
