@@ -53,10 +53,15 @@ class Elementwise final : public Operator {
   bool cheap(const Instruction&) const override { return op::info[op::code<Op>].cheap; }
 
   void gradient(Pullback& p) const override {
+    auto x = [&](int i) {  // a formula may compute with a number alone, which must not cost it digits
+      if constexpr (Op::arity == 2 && std::is_base_of_v<op::Costly, Op>)
+        if (p.type(i).weak) return cast(p.x(i), p.node.types[0].dtype);
+      return p.x(i);
+    };
     auto operands = [&](auto f) {
-      if constexpr (Op::arity == 1) return f(p.x(0));
-      if constexpr (Op::arity == 2) return f(p.x(0), p.x(1));
-      if constexpr (Op::arity == 3) return f(p.x(0), p.x(1), p.x(2));
+      if constexpr (Op::arity == 1) return f(x(0));
+      if constexpr (Op::arity == 2) return f(x(0), x(1));
+      if constexpr (Op::arity == 3) return f(x(0), x(1), x(2));
     };
     auto product = [&](const auto& derivatives) {
       each_operand(derivatives, [&](int i, const auto& d) { add_product(p, i, p.g(), d); });

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/place.hpp>
 #include <rewind/autograd/tape_state.hpp>
@@ -82,6 +83,20 @@ void Tape::drop_plans(std::size_t most) {
   }
 }
 
+Value* Tape::rule_constant(double number) {
+  constexpr std::size_t most = 16;
+  for (const auto& c : rule_constants)
+    if (c.trace == serial() && std::bit_cast<std::uint64_t>(c.number) == std::bit_cast<std::uint64_t>(number)) {
+      hold(c.value.get());
+      return c.value.get();
+    }
+  Variable fresh = constant(number);
+  if (rule_constants.size() == most) rule_constants.erase(rule_constants.begin());
+  rule_constants.push_back({number, serial(), ValueRef(fresh.handle())});
+  hold(fresh.handle());
+  return fresh.handle();
+}
+
 void Tape::forget_stand_ins() {
   std::erase_if(stand_ins, [](const auto& entry) { return entry.second.leaf->references.load(std::memory_order_acquire) == 1; });
 }
@@ -91,22 +106,24 @@ void Tape::forget_stand_ins() {
 namespace {
 bool let_go(Value* value) noexcept { return value->references.fetch_sub(1, std::memory_order_acq_rel) == 1; }
 
+/// Frees a value and what only it needed. The worklist is linked through the values: nothing is allocated, and it serves while a thread
+/// ends. What closures and bodies let go comes back here and joins it.
 void destroy(Value* first) noexcept {
-  thread_local std::vector<Value*> work;
+  thread_local Value* work = nullptr;
   thread_local bool busy = false;
-  work.push_back(first);
+  auto push = [&](Value* value) { value->next = std::exchange(work, value); };
+  push(first);
   if (busy) return;
   busy = true;
-  while (!work.empty()) {
-    Value* value = work.back();
-    work.pop_back();
+  while (work) {
+    Value* value = std::exchange(work, work->next);
     Node* node = value->node;
     if (node) node->outputs[value->output] = nullptr;
-    if (value->origin && let_go(value->origin)) work.push_back(value->origin);
+    if (value->origin && let_go(value->origin)) push(value->origin);
     delete value;
     if (!node || node->references.fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
     for (Value* input : node->inputs)
-      if (let_go(input)) work.push_back(input);
+      if (let_go(input)) push(input);
     delete node;
   }
   busy = false;
@@ -278,12 +295,7 @@ Variable record(const Operator& op, const Attributes& attributes, std::initializ
 
 Value* record_number(double number) {
   auto& tape = tape_of_thread();
-  if (tape.in_rule) {
-    Variable v = constant(number);
-    Value* value = v.handle();
-    hold(value);
-    return value;
-  }
+  if (tape.in_rule) return tape.rule_constant(number);
   auto* value = new Value;
   value->type = {DType::f64, Shape{}, true};
   value->number = number;
@@ -295,7 +307,11 @@ Value* record_number(double number) {
 }
 
 RuleScope::RuleScope(bool rules) : before_(std::exchange(tape_of_thread().in_rule, rules)) {}
-RuleScope::~RuleScope() { tape_of_thread().in_rule = before_; }
+RuleScope::~RuleScope() {
+  auto& tape = tape_of_thread();
+  tape.in_rule = before_;
+  if (!before_) tape.rule_constants.clear();
+}
 
 void attach(const Variable& leaf, Place* place) {
   Value* value = leaf.handle();

@@ -19,7 +19,7 @@ bool always_shared(RowCheck& c) {
   return true;
 }
 
-/// A number of the structure. Attribute: its bits.
+/// A number of the structure, of any dtype. Attribute: its bits as f64.
 class ConstantOperator final : public Operator {
  public:
   constexpr ConstantOperator() : Operator("constant") {}
@@ -29,7 +29,7 @@ class ConstantOperator final : public Operator {
   void interpret(const Program&, const Instruction& i, std::span<const Array* const>, std::span<Array> out, const InterpretContext&) const override {
     out[0].data[0] = std::bit_cast<double>(i.attributes[0]);
   }
-  void lower(Lowering& l, const Instruction& i) const override { l.alias(i.first, l.constant(std::bit_cast<double>(i.attributes[0]))); }
+  void lower(Lowering& l, const Instruction& i) const override { l.alias(i.first, l.constant(std::bit_cast<double>(i.attributes[0]), l.type(i.first))); }
   int lift(Lift& l) const override { return l.outer.append(*this, l.instruction.attributes, {}, l.body.types[l.instruction.first]); }
   bool rows(RowCheck& c) const override { return always_shared(c); }
 };
@@ -153,8 +153,14 @@ namespace rw {
 
 using namespace detail;
 
-Variable zeros(const Shape& shape, DType dtype) { return full(shape, constant(0), dtype); }
-Variable ones(const Shape& shape, DType dtype) { return full(shape, constant(1), dtype); }
+namespace {
+Variable filled(const Shape& shape, double number, DType dtype) {
+  return broadcast_to(record(constant_operator, {std::bit_cast<std::int64_t>(number)}, {}, Type{dtype, Shape{}}), shape);
+}
+}  // namespace
+
+Variable zeros(const Shape& shape, DType dtype) { return filled(shape, 0, dtype); }
+Variable ones(const Shape& shape, DType dtype) { return filled(shape, 1, dtype); }
 Variable full(const Shape& shape, const Variable& value, DType dtype) {
   if (value.rank() != 0) fail<ShapeError>("full: one value is needed: got {}", value.shape());
   return broadcast_to(cast(value, dtype), shape);

@@ -1,10 +1,13 @@
 #include <algorithm>
 #include <bit>
+#include <cstring>
+#include <map>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/plan.hpp>
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
+#include <set>
 
 namespace rw::detail {
 
@@ -151,9 +154,12 @@ void Lowering::alias(int value, Slot slot) {
 
 Slot Lowering::scratch(const Type& t) { return dense_slot(new_buffer(Buffer::Kind::arena, 0, t.shape.size() * size_of(t.dtype)), t); }
 
-Slot Lowering::constant(double number) {
-  plan_.constants.push_back(number);
-  return dense_slot(new_buffer(Buffer::Kind::constant, static_cast<int>(plan_.constants.size()) - 1, 8), Type{DType::f64, Shape{}, true});
+Slot Lowering::constant(double number, const Type& type) {
+  Tensor value = Tensor::full(Shape{}, number, type.dtype);
+  double bits = 0;
+  std::memcpy(&bits, value.view().data, static_cast<std::size_t>(size_of(type.dtype)));
+  plan_.constants.push_back(bits);
+  return dense_slot(new_buffer(Buffer::Kind::constant, static_cast<int>(plan_.constants.size()) - 1, 8), type);
 }
 
 Slot Lowering::dense_copy(const Slot& slot) {
@@ -234,30 +240,79 @@ void Lowering::copy_outputs() {
   }
 }
 
-/// Offsets in the arena: buffers by first use, each in the lowest gap that is free for as long as it lives.
+namespace {
+
+/// Free stretches of an arena that grows at its end.
+class Gaps {
+ public:
+  Index take(Index size) {
+    auto best = by_size_.lower_bound({size, 0});
+    if (best == by_size_.end()) {
+      auto last = gaps_.empty() ? gaps_.end() : std::prev(gaps_.end());
+      Index begin = end_;
+      if (last != gaps_.end() && last->first + last->second == end_) {
+        begin = last->first;
+        remove(last);
+      }
+      end_ = begin + size;
+      return begin;
+    }
+    auto [extent, begin] = *best;
+    remove(gaps_.find(begin));
+    if (extent > size) add(begin + size, extent - size);
+    return begin;
+  }
+  void give(Index begin, Index size) {
+    auto after = gaps_.lower_bound(begin);
+    if (after != gaps_.end() && after->first == begin + size) {
+      size += after->second;
+      after = remove(after);
+    }
+    if (after != gaps_.begin())
+      if (auto before = std::prev(after); before->first + before->second == begin) {
+        begin = before->first;
+        size += before->second;
+        remove(before);
+      }
+    add(begin, size);
+  }
+  Index end() const { return end_; }
+
+ private:
+  using Map = std::map<Index, Index>;
+  void add(Index begin, Index size) {
+    gaps_.emplace(begin, size);
+    by_size_.emplace(size, begin);
+  }
+  Map::iterator remove(Map::iterator gap) {
+    by_size_.erase({gap->second, gap->first});
+    return gaps_.erase(gap);
+  }
+  Map gaps_;                                    // begin -> size
+  std::set<std::pair<Index, Index>> by_size_;  // size, begin
+  Index end_ = 0;
+};
+
+}  // namespace
+
+/// Offsets in the arena: buffers by first use, each in the smallest gap that takes it for as long as it lives.
 void Lowering::layout() {
   constexpr Index alignment = 64;
-  struct Block {
-    Index begin, end;
-    int last;
-  };
+  auto size_of_buffer = [&](int b) { return (plan_.buffers[b].bytes + alignment - 1) / alignment * alignment; };
   std::vector<int> order;
   for (std::size_t b = 0; b < plan_.buffers.size(); ++b)
-    if (plan_.buffers[b].kind == Buffer::Kind::arena && plan_.buffers[b].first >= 0) order.push_back(static_cast<int>(b));
-  std::sort(order.begin(), order.end(), [&](int a, int b) {
-    return plan_.buffers[a].first != plan_.buffers[b].first ? plan_.buffers[a].first < plan_.buffers[b].first : a < b;
-  });
-  std::vector<Block> live;  // by begin
+    if (plan_.buffers[b].kind == Buffer::Kind::arena && plan_.buffers[b].first >= 0 && plan_.buffers[b].bytes > 0) order.push_back(static_cast<int>(b));
+  std::vector<int> ends = order;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return plan_.buffers[a].first < plan_.buffers[b].first; });
+  std::stable_sort(ends.begin(), ends.end(), [&](int a, int b) { return plan_.buffers[a].last < plan_.buffers[b].last; });
+  Gaps gaps;
+  auto ended = ends.begin();
   for (int b : order) {
     Buffer& buffer = plan_.buffers[b];
-    std::erase_if(live, [&](const Block& l) { return l.last < buffer.first; });
-    Index size = (buffer.bytes + alignment - 1) / alignment * alignment, at = 0;
-    auto gap = live.begin();
-    for (; gap != live.end() && gap->begin - at < size; ++gap) at = gap->end;
-    live.insert(gap, {at, at + size, buffer.last});
-    buffer.offset = at;
-    plan_.arena_bytes = std::max(plan_.arena_bytes, at + size);
+    for (; plan_.buffers[*ended].last < buffer.first; ++ended) gaps.give(plan_.buffers[*ended].offset, size_of_buffer(*ended));
+    buffer.offset = gaps.take(size_of_buffer(b));
   }
+  plan_.arena_bytes = gaps.end();
 }
 
 }  // namespace rw::detail

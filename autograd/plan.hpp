@@ -77,7 +77,7 @@ struct Plan {
   std::vector<Buffer> buffers;
   std::vector<std::unique_ptr<Step>> steps;
   std::vector<Slot> outputs;         ///< where each output of the program lies, dense
-  std::vector<double> constants;
+  std::vector<double> constants;     ///< bits of any dtype
   Index arena_bytes = 0;
   std::shared_ptr<const Program> program;  ///< after all passes
   std::vector<PackRequest> packs;
@@ -127,8 +127,8 @@ class Lowering {
   void alias(int value, Slot slot);
   /// Memory for the time of the next step.
   Slot scratch(const Type& type);
-  /// A rank-0 f64 of the plan.
-  Slot constant(double number);
+  /// A number of the plan, of a rank-0 type.
+  Slot constant(double number, const Type& type);
   /// The number behind a value, if it is a constant of the structure.
   bool constant_of(int value, double& number) const;
   /// Adds an offset of `stride` elements a unit of `start` to a slot.

@@ -62,7 +62,7 @@ const Entry entries[] = {
     REWIND_REFERENCE(LogicalAnd, x != 0 && y != 0),
     REWIND_REFERENCE(LogicalOr, x != 0 || y != 0),
     REWIND_REFERENCE(Where, x != 0 ? y : z),
-    REWIND_REFERENCE(Clamp, std::isnan(x) ? x : std::min(std::max(x, y), z)),
+    REWIND_REFERENCE(Clamp, x < y ? y : x > z ? z : x),
 };
 #undef REWIND_REFERENCE
 

@@ -44,6 +44,13 @@ struct Tape {
   std::vector<Value*> orphans;  ///< handles that other threads dropped: only this thread takes its graph apart
   std::atomic<bool> any_orphans{false};
 
+  struct RuleConstant {
+    double number;
+    std::uint64_t trace;
+    ValueRef value;
+  };
+  std::vector<RuleConstant> rule_constants;  ///< of the gradient rules at work, each recorded once
+
   struct StandIn {
     const Tape* of = nullptr;
     std::uint64_t id = 0;
@@ -71,6 +78,7 @@ struct Tape {
   void unlist(Value* value);
   void free_orphans();
   void forget_stand_ins();
+  Value* rule_constant(double number);  ///< with a handle to it
   void drop_plans(std::size_t most);  ///< until there are no more than so many
 };
 

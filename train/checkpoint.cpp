@@ -62,7 +62,8 @@ std::string joined(const std::string& prefix, const std::string& name) { return 
 RandomKey random_key(const Checkpoint& from) {
   const Tensor& key = from.tensor("random");
   if (key.dtype() != DType::i64 || key.shape() != Shape{2})
-    fail<IoError>("load: {}: random is {} {} in the file, not i64 [2] (was it saved by train::save?)", from.path(), key.dtype(), key.shape());
+    fail<IoError>("load: {}: random is {} {} in the file, not i64 [2] (was it saved by train::save?)", from.path(), key.dtype(),
+                  key.shape());
   const Tensor dense = key.contiguous();
   const std::int64_t* words = dense.data<std::int64_t>();
   return {static_cast<std::uint64_t>(words[0]), static_cast<std::uint64_t>(words[1])};
@@ -101,7 +102,9 @@ void restore(const Checkpoint& from, const std::string& prefix, optim::Optimizer
   optimizer.restore(from.below(prefix), integer(from, prefix));
 }
 
-void put(Checkpoint& to, const std::string& prefix, const Stream& stream) { to.put(prefix, Tensor::scalar<std::int64_t>(stream.position())); }
+void put(Checkpoint& to, const std::string& prefix, const Stream& stream) {
+  to.put(prefix, Tensor::scalar<std::int64_t>(stream.position()));
+}
 
 void check(const Checkpoint& from, const std::string& prefix, Stream stream) { stream.seek(integer(from, prefix)); }
 

@@ -46,8 +46,8 @@ class Checkpoint {
   Notes words_;
 };
 
-/// The file's weights of a module into its parameters; an empty prefix takes a file that holds nothing else. Throws IoError for one that is missing or unknown, ShapeError, DTypeError; nothing is
-/// written unless all fit.
+/// The file's weights of a module into its parameters; an empty prefix takes a file that holds nothing else. Throws IoError for one that is
+/// missing or unknown, ShapeError, DTypeError; nothing is written unless all fit.
 void load_parameters(const Checkpoint& from, const std::string& prefix, const ParameterList& to);
 
 namespace detail {
@@ -72,11 +72,16 @@ inline constexpr bool is_state = !Module<P> && !is_optimizer<P> && !std::is_same
 
 template <class P>
 constexpr const char* kind() {
-  if constexpr (Module<P>) return "model";
-  else if constexpr (is_optimizer<P>) return "optimizer";
-  else if constexpr (std::is_same_v<P, Stream>) return "stream";
-  else if constexpr (std::is_same_v<P, Notes>) return "notes";
-  else return "state";
+  if constexpr (Module<P>)
+    return "model";
+  else if constexpr (is_optimizer<P>)
+    return "optimizer";
+  else if constexpr (std::is_same_v<P, Stream>)
+    return "stream";
+  else if constexpr (std::is_same_v<P, Notes>)
+    return "notes";
+  else
+    return "state";
 }
 
 /// Names for pieces: the kind, from the second of a kind on with its number.
@@ -121,26 +126,35 @@ void fill_state(const Checkpoint& from, const std::string& path, S& s) {
     constexpr int n = initialisers<S>();
     [&]<int... I>(std::integer_sequence<int, I...>) {
       with_fields<n>(s, [&](auto&... fields) { (fill_state(from, join(path, field_name<S, n, I>()), fields), ...); });
-    }(std::make_integer_sequence<int, n>{});
+    }
+    (std::make_integer_sequence<int, n>{});
   }
 }
 
 template <class P>
 void put_piece(Checkpoint& to, const std::string& name, const P& piece) {
-  if constexpr (Module<P>) put(to, name, parameters(piece));
-  else if constexpr (is_state<P>) put_state(to, name, piece);
-  else put(to, name, piece);
+  if constexpr (Module<P>)
+    put(to, name, parameters(piece));
+  else if constexpr (is_state<P>)
+    put_state(to, name, piece);
+  else
+    put(to, name, piece);
 }
 template <class P>
 void check_piece(const Checkpoint& from, const std::string& name, const P& piece) {
-  if constexpr (Module<P>) check(from, name, parameters(piece));
-  else if constexpr (std::is_same_v<P, Stream>) check(from, name, piece);
+  if constexpr (Module<P>)
+    check(from, name, parameters(piece));
+  else if constexpr (std::is_same_v<P, Stream>)
+    check(from, name, piece);
 }
 template <class P>
 void restore_piece(const Checkpoint& from, const std::string& name, P& piece) {
-  if constexpr (Module<P>) load_parameters(from, name, parameters(piece));
-  else if constexpr (is_state<P>) fill_state(from, name, piece);
-  else if constexpr (!is_optimizer<P>) restore(from, name, piece);
+  if constexpr (Module<P>)
+    load_parameters(from, name, parameters(piece));
+  else if constexpr (is_state<P>)
+    fill_state(from, name, piece);
+  else if constexpr (!is_optimizer<P>)
+    restore(from, name, piece);
 }
 template <class P>
 void restore_optimizer(const Checkpoint& from, const std::string& name, P& piece) {

@@ -1,8 +1,8 @@
+#include <unistd.h>
 #include <rewind/core/format.hpp>
 #include <rewind/core/safetensors.hpp>
 #include <rewind/train/curve.hpp>
 #include <rewind/train/process.hpp>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -39,19 +39,24 @@ std::string script(const std::string& path, const std::string& csv, const std::v
   s += fmt::format("set output {}; set datafile separator ','; ", quoted(path));
   s += fmt::format("set title {} noenhanced offset 0,0.3 textcolor '#222222'; ", quoted(options.title));
   s += "set border 11 linecolor '#888888' linewidth 1; set tics nomirror out scale 0.6 textcolor '#444444'; ";
-  s += "set grid xtics ytics linetype 1 linecolor '#e4e4e4' linewidth 1; set key top right Left reverse samplen 2 spacing 1.3 textcolor '#222222'; ";
+  s += "set grid xtics ytics linetype 1 linecolor '#e4e4e4' linewidth 1; set key top right Left reverse samplen 2 spacing 1.3 textcolor "
+       "'#222222'; ";
   s += fmt::format("set xlabel 'symbols trained on ({})' textcolor '#444444'; ", million ? "millions" : "thousands");
   s += "set ylabel 'loss (nats a symbol)' textcolor '#444444'; set y2label 'bits a character' textcolor '#444444'; ";
   s += fmt::format("set xrange [0:{}]; set yrange [{}:{}]; ", static_cast<double>(rows.back().tokens) / unit * 1.02, low, high);
   s += fmt::format("set y2range [{}:{}]; set y2tics; ", low / std::numbers::ln2, high / std::numbers::ln2);
   s += "set style line 1 linecolor '#9db8d9' linewidth 2 pointtype 7 pointsize 0.35; ";
   s += "set style line 2 linecolor '#c8402f' linewidth 2.5 pointtype 7 pointsize 0.55; ";
-  s += "set style line 3 linecolor '#777777' linewidth 1.5 dashtype 2; ";
+  if (reference > 0) {
+    s += fmt::format("set arrow from graph 0, first {0} to graph 1, first {0} nohead back linecolor '#777777' linewidth 1.5 dashtype 2; ",
+                     reference);
+    s += fmt::format("set label {} at graph 0.012, first {} left offset 0,0.6 noenhanced textcolor '#666666'; ",
+                     quoted(options.reference_name), reference);
+  }
   s += "plot ";
   s += fmt::format("{0} every ::1 using ($2/{1}):3 with linespoints linestyle 1 title 'training', ", quoted(csv), unit);
   s += fmt::format("{0} every ::1 using ($2/{1}):4 with linespoints linestyle 2 title {2}", quoted(csv), unit,
                    quoted(fmt::format("validation, at the end {:.3f}", rows.back().valid_nats)));
-  if (reference > 0) s += fmt::format(", {} with lines linestyle 3 title {} noenhanced", reference, quoted(options.reference_name));
   return s;
 }
 

@@ -8,7 +8,7 @@ namespace rw::train {
 
 struct CurveOptions {
   std::string title = {};           ///< of the drawing: the model, the text
-  double reference_bits = 0;   ///< a line to compare with, bits a character; 0: none
+  double reference_bits = 0;        ///< a line to compare with, bits a character; 0: none
   std::string reference_name = {};  ///< what stands at that line
 };
 

@@ -17,10 +17,10 @@ concept LanguageModel = requires(const M& model, const Variable& symbols, const 
 };
 
 struct GenerateOptions {
-  Index length = 500;           ///< symbols to write
-  std::string prompt = "\n";    ///< UTF-8: what the model reads first; empty stands for the vocabulary's first symbol
+  Index length = 500;         ///< symbols to write
+  std::string prompt = "\n";  ///< UTF-8: what the model reads first; empty stands for the vocabulary's first symbol
   SamplingOptions sampling = {};
-  std::uint64_t seed = 1;       ///< of a generator of its own: the thread's is not touched
+  std::uint64_t seed = 1;  ///< of a generator of its own: the thread's is not touched
 };
 
 namespace detail {

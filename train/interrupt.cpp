@@ -1,5 +1,5 @@
-#include <rewind/train/interrupt.hpp>
 #include <signal.h>
+#include <rewind/train/interrupt.hpp>
 
 namespace rw::train {
 

@@ -1,8 +1,8 @@
 #include <fcntl.h>
+#include <unistd.h>
 #include <rewind/core/format.hpp>
 #include <rewind/core/safetensors.hpp>
 #include <rewind/train/metrics.hpp>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,16 +16,16 @@ namespace {
 constexpr const char* header = "step,tokens,train_nats,valid_nats,bits_per_char,gradient_norm,rate,tokens_per_s,seconds\n";
 
 std::string line(const Metrics& m) {
-  return fmt::format("{},{},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g}\n", m.step, m.tokens, m.train_nats, m.valid_nats, m.bits_per_char(),
-                     m.gradient_norm, m.rate, m.tokens_per_s, m.seconds);
+  return fmt::format("{},{},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g}\n", m.step, m.tokens, m.train_nats, m.valid_nats,
+                     m.bits_per_char(), m.gradient_norm, m.rate, m.tokens_per_s, m.seconds);
 }
 
 bool parse(const std::string& text, Metrics& m) {
   long long step, tokens;
   double bits;
   int end = -1;
-  std::sscanf(text.c_str(), "%lld,%lld,%lf,%lf,%lf,%lf,%lf,%lf,%lf%n", &step, &tokens, &m.train_nats, &m.valid_nats, &bits, &m.gradient_norm, &m.rate,
-              &m.tokens_per_s, &m.seconds, &end);
+  std::sscanf(text.c_str(), "%lld,%lld,%lf,%lf,%lf,%lf,%lf,%lf,%lf%n", &step, &tokens, &m.train_nats, &m.valid_nats, &bits,
+              &m.gradient_norm, &m.rate, &m.tokens_per_s, &m.seconds, &end);
   if (end != static_cast<int>(text.size())) return false;
   m.step = step;
   m.tokens = tokens;
@@ -79,7 +79,8 @@ void MetricsLog::write(const Metrics& row) {
   const bool undone = whole || file < 0 || ::ftruncate(file, size) == 0;
   if (file >= 0) ::close(file);
   if (!whole)
-    fail<IoError>("metrics: {}: a row cannot be written: {}{}", path_, std::strerror(reason), undone ? "" : " (its last line is not whole)");
+    fail<IoError>("metrics: {}: a row cannot be written: {}{}", path_, std::strerror(reason),
+                  undone ? "" : " (its last line is not whole)");
   rows_.push_back(row);
   lines_.push_back(text);
 }

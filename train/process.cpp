@@ -1,10 +1,10 @@
 #include <fcntl.h>
 #include <poll.h>
-#include <rewind/core/format.hpp>
-#include <rewind/train/process.hpp>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <rewind/core/format.hpp>
+#include <rewind/train/process.hpp>
 
 #include <algorithm>
 #include <cerrno>

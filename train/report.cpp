@@ -1,6 +1,6 @@
+#include <unistd.h>
 #include <rewind/core/format.hpp>
 #include <rewind/train/report.hpp>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,7 +11,8 @@ namespace rw::train {
 
 std::string with_commas(Index number) {
   std::string digits = std::to_string(number);
-  for (Index at = static_cast<Index>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
+  for (Index at = static_cast<Index>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3)
+    digits.insert(static_cast<std::size_t>(at), ",");
   return digits;
 }
 
@@ -53,8 +54,9 @@ void Report::row(const Metrics& m, double left) {
     fmt::print("{:>8}  {:>9}  {:>7}  {:>7}  {:>9}  {}{:>8}  {:>8}  {:>7}\n", "step", "tokens/s", "train", "valid", "bits/char",
                reference ? "  xz -9  " : "", "gradient", "rate", "left");
   begun_ = true;
-  fmt::print("{:>8}  {:>9}  {:>7.4f}  {:>7.4f}  {:>9.4f}  {}{:>8.3g}  {:>8.2e}  {:>7}\n", m.step, with_commas(std::llround(m.tokens_per_s)), m.train_nats,
-             m.valid_nats, m.bits_per_char(), reference ? fmt::format("{:>7.4f}  ", reference_bits_) : "", m.gradient_norm, m.rate, duration(left));
+  fmt::print("{:>8}  {:>9}  {:>7.4f}  {:>7.4f}  {:>9.4f}  {}{:>8.3g}  {:>8.2e}  {:>7}\n", m.step, with_commas(std::llround(m.tokens_per_s)),
+             m.train_nats, m.valid_nats, m.bits_per_char(), reference ? fmt::format("{:>7.4f}  ", reference_bits_) : "", m.gradient_norm,
+             m.rate, duration(left));
   std::fflush(stdout);
 }
 

@@ -8,7 +8,8 @@ namespace rw::train {
 namespace {
 
 void check_symbols(const char* op, const Tensor& symbols) {
-  if (symbols.dtype() != DType::i32) fail<DTypeError>("{}: symbols must be i32: got {} (Vocabulary::encode makes them)", op, symbols.dtype());
+  if (symbols.dtype() != DType::i32)
+    fail<DTypeError>("{}: symbols must be i32: got {} (Vocabulary::encode makes them)", op, symbols.dtype());
   if (symbols.rank() != 1) fail<ShapeError>("{}: symbols must have one axis: got {} (a text is one row of symbols)", op, symbols.shape());
 }
 

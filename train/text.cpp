@@ -82,8 +82,9 @@ Text Text::of(std::string_view utf8, const TextOptions& options, const std::stri
                      describe_symbol(symbols[0]), n);
   text.split_ = static_cast<Index>((1 - options.valid) * static_cast<double>(n));
   if (text.split_ < 2 || n - text.split_ < 2)
-    fail<ValueError>("{}: the text is too short: of {} symbols, a held-out share of {} leaves {} to train on and {} to validate (2 are needed in each)",
-                     name, n, options.valid, text.split_, n - text.split_);
+    fail<ValueError>(
+        "{}: the text is too short: of {} symbols, a held-out share of {} leaves {} to train on and {} to validate (2 are needed in each)",
+        name, n, options.valid, text.split_, n - text.split_);
   text.symbols_ = text.vocabulary_.encode(symbols, name);
   text.bytes_ = static_cast<Index>(utf8.size());
   text.fingerprint_ = fnv1a(utf8);

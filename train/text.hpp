@@ -51,8 +51,8 @@ struct TextOptions {
 /// A text and its two parts: what is trained on, and what is held out.
 class Text {
  public:
-  /// Reads a UTF-8 file. Throws IoError if it cannot be read; ValueError, naming the path, if it is not UTF-8, is empty, has one symbol only,
-  /// or is too short for two symbols in either part.
+  /// Reads a UTF-8 file. Throws IoError if it cannot be read; ValueError, naming the path, if it is not UTF-8, is empty, has one symbol
+  /// only, or is too short for two symbols in either part.
   static Text open(const std::string& path, const TextOptions& options = {});
   /// The same from memory; `name` stands in messages.
   static Text of(std::string_view utf8, const TextOptions& options = {}, const std::string& name = "text");

@@ -1,9 +1,9 @@
 #include <fcntl.h>
+#include <unistd.h>
 #include <rewind/core/format.hpp>
 #include <rewind/train/curve.hpp>
 #include <rewind/train/interrupt.hpp>
 #include <rewind/train/trainer.hpp>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -52,7 +52,8 @@ void require_writable(const std::string& folder) {
   const std::string probe = folder + "/.rewind-probe";
   const int file = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (file < 0)
-    fail<IoError>("train: {}: no files can be made there: {} (choose another folder)", folder, error ? error.message() : std::strerror(errno));
+    fail<IoError>("train: {}: no files can be made there: {} (choose another folder)", folder,
+                  error ? error.message() : std::strerror(errno));
   ::close(file);
   ::unlink(probe.c_str());
 }
@@ -86,14 +87,16 @@ TrainingLoop::~TrainingLoop() { optimizer_.schedule({}); }
 void TrainingLoop::require_finite(double nats) {
   if (std::isfinite(nats)) return;
   optimizer_.clear();
-  fail<ValueError>("train: the loss is {} at step {}: no weight was changed in this step (a lower rate or a smaller clipping norm may help)", nats,
-                   state_.step + 1);
+  fail<ValueError>(
+      "train: the loss is {} at step {}: no weight was changed in this step (a lower rate or a smaller clipping norm may help)", nats,
+      state_.step + 1);
 }
 
 bool TrainingLoop::finished() const { return options_.steps > 0 ? state_.step >= options_.steps : state_.seconds >= options_.seconds; }
 
 double TrainingLoop::rate_factor() const {
-  const double gone = options_.steps > 0 ? static_cast<double>(state_.step) / static_cast<double>(options_.steps) : state_.seconds / options_.seconds;
+  const double gone =
+      options_.steps > 0 ? static_cast<double>(state_.step) / static_cast<double>(options_.steps) : state_.seconds / options_.seconds;
   const double rise = options_.warmup > 0 ? std::min(1.0, static_cast<double>(state_.step + 1) / static_cast<double>(options_.warmup)) : 1;
   return rise * (0.5 + 0.5 * std::cos(std::numbers::pi * std::min(1.0, gone)));
 }
@@ -176,7 +179,9 @@ Summary TrainingLoop::run() {
     }
   }
   if (!log_.rows().empty()) {
-    const std::string said = draw_curve(file("curve.svg"), log_.path(), {options_.title, options_.reference_bits, fmt::format("xz -9, {:.3f} bits a character", options_.reference_bits)});
+    const std::string said =
+        draw_curve(file("curve.png"), log_.path(),
+                   {options_.title, options_.reference_bits, fmt::format("xz -9, {:.3f} bits a character", options_.reference_bits)});
     if (!said.empty() && !options_.quiet) report_.line("no loss curve is drawn: " + said);
   }
   return {.step = state_.step,

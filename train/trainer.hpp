@@ -4,7 +4,7 @@
 //   auto summary = trainer.run();
 //
 // The folder gets metrics.csv (a row an evaluation), model.safetensors (the last weights), config.json, `last` (a checkpoint, from which a
-// run goes on bit for bit) and curve.svg. An older run's files there are replaced at the first save, not before.
+// run goes on bit for bit) and curve.png. An older run's files there are replaced at the first save, not before.
 #pragma once
 
 #include <rewind/autograd/gradients.hpp>
@@ -16,27 +16,27 @@
 namespace rw::train {
 
 struct TrainerOptions {
-  Index batch = 32;                 ///< columns of text side by side
-  Index time = 64;                  ///< symbols through which gradients flow
-  Index steps = 0;                  ///< length of the run; 0: given by `seconds`
-  double seconds = 0;               ///< of training, evaluations not counted; 0: given by `steps`
-  Index every = 200;                ///< steps from evaluation to evaluation; one stands at the end in any case
-  Index warmup = 50;                ///< the rate rises over these steps, times half a cosine to 0 over the whole run
-  std::string out = "runs/model";   ///< folder, made if it is not there
-  bool resume = false;              ///< goes on from `last` in the folder
-  std::string config = "{}\n";      ///< what config.json is to hold; also kept in `last`
-  std::string title = "training";   ///< of the drawing
-  double reference_bits = 0;        ///< bits a character of xz -9 of the text; 0: not known
-  bool quiet = false;               ///< no table
+  Index batch = 32;                ///< columns of text side by side
+  Index time = 64;                 ///< symbols through which gradients flow
+  Index steps = 0;                 ///< length of the run; 0: given by `seconds`
+  double seconds = 0;              ///< of training, evaluations not counted; 0: given by `steps`
+  Index every = 200;               ///< steps from evaluation to evaluation; one stands at the end in any case
+  Index warmup = 50;               ///< the rate rises over these steps, times half a cosine to 0 over the whole run
+  std::string out = "runs/model";  ///< folder, made if it is not there
+  bool resume = false;             ///< goes on from `last` in the folder
+  std::string config = "{}\n";     ///< what config.json is to hold; also kept in `last`
+  std::string title = "training";  ///< of the drawing
+  double reference_bits = 0;       ///< bits a character of xz -9 of the text; 0: not known
+  bool quiet = false;              ///< no table
 };
 
 /// Where a run stands; kept in checkpoints.
 struct RunState {
   Index step = 0, tokens = 0;
-  double nats_sum = 0;            ///< of the steps since the last evaluation
+  double nats_sum = 0;  ///< of the steps since the last evaluation
   Index nats_count = 0;
-  double seconds = 0;             ///< of training
-  Index marked_tokens = 0;        ///< at the last evaluation
+  double seconds = 0;       ///< of training
+  Index marked_tokens = 0;  ///< at the last evaluation
   double marked_seconds = 0;
   double train_nats = 0, valid_nats = 0;  ///< of the last evaluation
 };
@@ -147,7 +147,9 @@ class Trainer final : public TrainingLoop {
     generator().restore(key);
     return nats;
   }
-  void save_last(const std::string& path, const Notes& notes) const override { train::save(path, model_, optimizer_, stream_, state_, notes); }
+  void save_last(const std::string& path, const Notes& notes) const override {
+    train::save(path, model_, optimizer_, stream_, state_, notes);
+  }
   void load_last(const std::string& path, Notes& notes) override { train::load(path, model_, optimizer_, stream_, state_, notes); }
   void save_model(const std::string& path) const override { io::save_safetensors(path, named_tensors(model_)); }
 

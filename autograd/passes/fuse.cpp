@@ -31,7 +31,7 @@ bool fits(const Space& a, const Space& b) {
 bool is_row_reduction(const Program& program, const Instruction& i) {
   if (i.op != &reduce_operator || i.attributes[0] > static_cast<int>(Reduction::min) || !i.attributes[2]) return false;
   const Type& x = program.types[i.inputs[0]];
-  return is_floating(x.dtype) && !x.weak && x.shape.rank() > 0 && i.attributes[1] == Index(1) << (x.shape.rank() - 1) && x.shape.back() > 0;
+  return is_floating(x.dtype) && !x.weak && x.shape.rank() > 0 && i.attributes[1] == Index(1) << (x.shape.rank() - 1) && x.shape.back() > 1;
 }
 
 bool space_of(const Program& program, const Instruction& i, Space& space) {
@@ -54,12 +54,11 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
     return false;
   }
   space.alone |= shape.size() == 0;  // such a space has no points, where narrow members would still have elements
-  bool reduction = i.op == &reduce_operator;
   if (shape.rank() == 0) {
     space.columns = 0;
     return true;
   }
-  space.columns = shape.back() == 1 && !reduction ? 0 : shape.back();
+  space.columns = shape.back() == 1 && i.op != &positions_operator ? 0 : shape.back();  // positions differ from column to column
   shape.erase(shape.rank() - 1);
   space.lead = shape;
   return true;

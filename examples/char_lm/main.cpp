@@ -1,9 +1,9 @@
 // char_lm: trains a recurrent language model on the characters of a text, and lets it write. ./dev train --help lists the options.
+#include <unistd.h>
 #include <rewind/core/format.hpp>
 #include <rewind/core/team.hpp>
 #include <rewind/train/process.hpp>
 #include <rewind/train/utf8.hpp>
-#include <unistd.h>
 
 #include <cmath>
 #include <new>
@@ -22,7 +22,8 @@ std::string default_text() {
   std::string folder(program, length > 0 ? static_cast<std::size_t>(length) : 0);
   for (int up = 0; up < 3; ++up) folder.resize(std::min(folder.size(), folder.find_last_of('/')));
   const std::string path = folder + "/corpora/kjv.txt";
-  if (::access(path.c_str(), R_OK) != 0) fail<IoError>("{} is not there (./dev setup takes it out of Debian's bible-kjv; or give --data FILE)", path);
+  if (::access(path.c_str(), R_OK) != 0)
+    fail<IoError>("{} is not there (./dev setup takes it out of Debian's bible-kjv; or give --data FILE)", path);
   return path;
 }
 
@@ -32,10 +33,12 @@ void require_memory(const Options& o, Index vocabulary, int gates) {
   const double weights = gates * width * (static_cast<double>(o.embedding) + width * (1 + 2 * above)) +
                          static_cast<double>(vocabulary) * (static_cast<double>(o.embedding) + width);
   const double batch = static_cast<double>(o.batch) * static_cast<double>(o.time) * (width * (1 + above) + static_cast<double>(vocabulary));
-  const double need = 4 * (4 * weights + batch), have = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
+  const double need = 4 * (4 * weights + batch),
+               have = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
   if (need > have)
-    fail<ValueError>("the run needs at least {:.1f} GB of memory, this machine has {:.1f} (a smaller --hidden, --layers, --batch or --time)", need / 1e9,
-                     have / 1e9);
+    fail<ValueError>(
+        "the run needs at least {:.1f} GB of memory, this machine has {:.1f} (a smaller --hidden, --layers, --batch or --time)", need / 1e9,
+        have / 1e9);
 }
 
 template <class Recurrent>
@@ -57,7 +60,8 @@ void with_model(const Options& o, Index vocabulary, F&& f) {
 
 template <class Model>
 void write_sample(const Model& model, const train::Vocabulary& vocabulary, const Options& o) {
-  const train::GenerateOptions options{.length = o.sample, .prompt = o.prompt, .sampling = {o.temperature, o.top_k}, .seed = static_cast<std::uint64_t>(o.seed)};
+  const train::GenerateOptions options{
+      .length = o.sample, .prompt = o.prompt, .sampling = {o.temperature, o.top_k}, .seed = static_cast<std::uint64_t>(o.seed)};
   fmt::print("{}{}\n", o.prompt, train::generate(model, vocabulary, options));
 }
 
@@ -82,7 +86,8 @@ Config describe(const Options& o, const train::Text& text) {
   }
   const Config saved = from_json(train::saved_config(o.out), o.out + "/last");
   if (saved.fingerprint != config.fingerprint)
-    fail<ValueError>("--data: {} is not the text that the run in {} was begun with (give the same, or train into another --out)", o.data, o.out);
+    fail<ValueError>("--data: {} is not the text that the run in {} was begun with (give the same, or train into another --out)", o.data,
+                     o.out);
   config.xz_bits = saved.xz_bits;
   return config;
 }
@@ -122,8 +127,8 @@ void train_and_sample(Options o) {
       fmt::print("\n");
       write_sample(model, text.vocabulary(), o);
     }
-    fmt::print("\nfinal step={} tokens={} train_nats={:.4f} valid_nats={:.4f} bits_per_char={:.4f} tokens_per_s={:.0f} seconds={:.1f}\n", end.step,
-               end.tokens, end.train_nats, end.valid_nats, end.valid_nats / std::log(2.0), end.tokens_per_s, end.seconds);
+    fmt::print("\nfinal step={} tokens={} train_nats={:.4f} valid_nats={:.4f} bits_per_char={:.4f} tokens_per_s={:.0f} seconds={:.1f}\n",
+               end.step, end.tokens, end.train_nats, end.valid_nats, end.valid_nats / std::log(2.0), end.tokens_per_s, end.seconds);
   });
 }
 

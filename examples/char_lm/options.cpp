@@ -11,10 +11,10 @@
 
 namespace {
 
+using nlohmann::ordered_json;
 using rw::fail;
 using rw::Index;
 using rw::ValueError;
-using nlohmann::ordered_json;
 
 /// What a number may be: within [low, high], or within (low, high) if `open`.
 struct Range {
@@ -37,13 +37,14 @@ void each_option(O& o, F&& f) {
   f("rate", "RATE", "Adam's rate: warm-up over 50 steps, times a cosine to 0 over the run", o.rate, Range{0, 1e38, true});
   f("clip", "NORM", "largest norm of the gradient; 0: not clipped", o.clip, Range{0, 1e38});
   f("dropout", "SHARE", "dropped of the embedding and before the head", o.dropout, Range{0, 0.99});
-  f("steps", "N", "length of the run in steps, instead of --seconds; 0: train nothing, let the model in --out write", o.steps, Range{0, 1e12});
+  f("steps", "N", "length of the run in steps, instead of --seconds; 0: train nothing, let the model in --out write", o.steps,
+    Range{0, 1e12});
   f("seconds", "S", "length of the run in seconds of training, evaluations not counted", o.seconds, Range{0, 1e9, true});
   f("seed", "N", "of all random numbers", o.seed, Range{0, 9e15});
   f("threads", "N", "threads; 0: all cores", o.threads, Range{0, 1024});
   f("valid", "SHARE", "held out for validation, at the text's end", o.valid, Range{0, 1, true});
   f("every", "STEPS", "steps from evaluation to evaluation", o.every, Range{1, 1e12});
-  f("out", "FOLDER", "gets metrics.csv, config.json, model.safetensors, curve.svg and the checkpoint last", o.out, Range{});
+  f("out", "FOLDER", "gets metrics.csv, config.json, model.safetensors, curve.png and the checkpoint last", o.out, Range{});
   f("sample", "SYMBOLS", "length of the text that the model writes at the end", o.sample, Range{0, 1e9});
   f("prompt", "TEXT", "what the model goes on from", o.prompt, Range{});
   f("temperature", "X", "of the sample: below 1 bolder in the likely, 0 always the likeliest", o.temperature, Range{0, 1e6});
@@ -67,7 +68,8 @@ void read_value(const std::string& name, const std::string& text, T& value, cons
   constexpr bool whole = std::is_same_v<T, Index>;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc::result_out_of_range) fail<ValueError>("--{}: must be {}: got {}", name, range.words(), text);
-  if (error != std::errc() || end != text.data() + text.size()) fail<ValueError>("--{}: not a {}number: {}", name, whole ? "whole " : "", text);
+  if (error != std::errc() || end != text.data() + text.size())
+    fail<ValueError>("--{}: not a {}number: {}", name, whole ? "whole " : "", text);
   if (!range.holds(static_cast<double>(value))) fail<ValueError>("--{}: must be {}: got {}", name, range.words(), text);
 }
 
@@ -92,12 +94,14 @@ void take_over(const std::string& folder, const Options& saved, const std::set<s
     if (!given.contains(name) || is_free(name) || name == "data" || (options.only_sample && is_about_samples(name))) return;
     if (name == "steps" && saved.steps > 0 && options.steps >= saved.steps) return;
     if (name == "steps" && saved.steps > 0)
-      fail<ValueError>("--steps: {} is fewer than the {} of the run in {} (a resumed run may only be longer)", options.steps, saved.steps, folder);
+      fail<ValueError>("--steps: {} is fewer than the {} of the run in {} (a resumed run may only be longer)", options.steps, saved.steps,
+                       folder);
     if (name == "steps")
-      fail<ValueError>("--steps: the run in {} is measured by --seconds {} (leave --steps out, or train into another --out)", folder, saved.seconds);
+      fail<ValueError>("--steps: the run in {} is measured by --seconds {} (leave --steps out, or train into another --out)", folder,
+                       saved.seconds);
     if (shown(value) != before[name])
-      fail<ValueError>("--{}: {} is not what the run in {} was begun with: {} (leave it out, or train into another --out)", name, shown(value), folder,
-                       before[name]);
+      fail<ValueError>("--{}: {} is not what the run in {} was begun with: {} (leave it out, or train into another --out)", name,
+                       shown(value), folder, before[name]);
   });
   const Options asked = options;
   options = saved;
@@ -138,8 +142,12 @@ bool parse(int argc, char** argv, Options& options) {
     const std::string word = name;
     names.push_back("--" + word);
     app.add_option_function<std::string>(
-           "--" + word, [&given, &value, word, range](const std::string& text) { given.insert(word), read_value(word, text, value, range); },
-           fmt::format("{} [{}]", description, word == "steps" ? "by --seconds" : word == "data" ? "the King James Bible" : shown(value)))
+           "--" + word,
+           [&given, &value, word, range](const std::string& text) { given.insert(word), read_value(word, text, value, range); },
+           fmt::format("{} [{}]", description,
+                       word == "steps"  ? "by --seconds"
+                       : word == "data" ? "the King James Bible"
+                                        : shown(value)))
         ->type_name(unit)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   });
@@ -159,7 +167,8 @@ bool parse(int argc, char** argv, Options& options) {
     fail<ValueError>("--steps and --seconds: a run has one length (leave one of them out)");
   options.only_sample = given.contains("steps") && options.steps == 0;
   if (options.only_sample && options.resume) fail<ValueError>("--steps 0 and --resume: nothing to go on with (leave one of them out)");
-  if (options.resume) take_over(options.out, from_json(rw::train::saved_config(options.out), options.out + "/last").options, given, options);
+  if (options.resume)
+    take_over(options.out, from_json(rw::train::saved_config(options.out), options.out + "/last").options, given, options);
   if (options.only_sample) {
     const std::string path = options.out + "/config.json";
     take_over(options.out, from_json(rw::io::read_file(path), path).options, given, options);
@@ -173,7 +182,8 @@ std::string to_json(const Config& config) {
   each_option(config.options, [&](const std::string& name, auto, auto, const auto& value, const Range&) {
     if (!is_free(name)) json[name] = value;
   });
-  json["text"] = {{"fingerprint", config.fingerprint}, {"symbols", config.symbols}, {"xz_bits", config.xz_bits}, {"vocabulary", config.vocabulary}};
+  json["text"] = {
+      {"fingerprint", config.fingerprint}, {"symbols", config.symbols}, {"xz_bits", config.xz_bits}, {"vocabulary", config.vocabulary}};
   return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

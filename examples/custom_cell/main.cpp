@@ -1,8 +1,8 @@
 // custom_cell: a recurrent cell of one's own, written forward in ten lines, learns to add.
 //
 // The adding problem (Hochreiter & Schmidhuber 1997, section 5.4): each step brings a number from [0, 1) and a mark; just two steps of the
-// sequence are marked, and at the end the sum of their numbers is asked for. Who always answers 1 has a mean squared error of 1/6 (papers often
-// print 0.1767); doing better takes a memory that holds over the whole sequence.
+// sequence are marked, and at the end the sum of their numbers is asked for. Who always answers 1 has a mean squared error of 1/6 (papers
+// often print 0.1767); doing better takes a memory that holds over the whole sequence.
 #include <rewind/rewind.hpp>
 
 #include <cstdio>
@@ -49,7 +49,8 @@ Problem make(Index time, Index batch) {
   for (Index i = 0; i < time * batch; ++i) x[2 * i] = number[i];
   for (Index b = 0; b < batch; ++b) {
     const Index half = time / 2;
-    for (Index t : {static_cast<Index>(place[b] * static_cast<float>(half)), half + static_cast<Index>(place[batch + b] * static_cast<float>(time - half))}) {
+    for (Index t : {static_cast<Index>(place[b] * static_cast<float>(half)),
+                    half + static_cast<Index>(place[batch + b] * static_cast<float>(time - half))}) {
       x[2 * (t * batch + b) + 1] = 1;
       sum[b] += number[t * batch + b];
     }
@@ -71,7 +72,8 @@ int main() {
     return nn::mean_squared_error(model(test.x), test.sum).item();
   };
   const double baseline = mean(square(Variable(test.sum) - 1)).item();
-  std::printf("adding problem, %d steps a sequence; always answering 1: mean squared error %.4f (1/6 in expectation)\n", static_cast<int>(time), baseline);
+  std::printf("adding problem, %d steps a sequence; always answering 1: mean squared error %.4f (1/6 in expectation)\n",
+              static_cast<int>(time), baseline);
   for (Index step = 1; step <= steps; ++step) {
     const Problem p = make(time, batch);
     backward(nn::mean_squared_error(model(p.x), p.sum));

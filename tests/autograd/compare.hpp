@@ -17,7 +17,8 @@ namespace rw::test {
 struct Recorded {
   detail::Program program;
   std::vector<detail::Array> inputs;
-  std::vector<detail::Array> interpret() const { return detail::interpret(program, inputs); }
+  detail::Closures closures;
+  std::vector<detail::Array> interpret() const { return detail::interpret(program, inputs, {0, closures}); }
 };
 
 inline detail::Array array_of(const detail::Value& value) {
@@ -51,7 +52,8 @@ inline Recorded recorded(const std::vector<Variable>& variables) {
   std::vector<detail::Value*> roots;
   for (const auto& v : variables) roots.push_back(v.handle());
   auto pending = detail::pending_program(roots, true);
-  Recorded result{std::move(pending.program), {}};
+  Recorded result{std::move(pending.program), {}, {}};
+  result.closures = std::exchange(result.program.closures, {});  // passes do not look at them
   for (const auto* v : pending.inputs) result.inputs.push_back(array_of(*v));
   return result;
 }

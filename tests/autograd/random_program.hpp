@@ -19,7 +19,6 @@ struct RandomProgramOptions {
   DType dtype = DType::f64;
   bool smooth = false;     ///< no decisions on computed values: what f32 needs to be comparable with f64
   bool large = false;      ///< extents that are worth dividing among threads
-  bool custom = true;      ///< closures too: a body with one is not the same when it is traced again
   bool early = true;       ///< evaluates some values on the way
   int gradients = 2;       ///< the highest order
   int operations = 14;
@@ -178,7 +177,6 @@ class RandomProgram {
       case 18: return detach(x) * x;
       case 19: return options_.smooth && one_in(2) ? cast(cast(x, DType::f64), options_.dtype) : 2 - x;
       default:
-        if (!options_.custom) return x * 0.9;
         return custom(
             "cube", x,
             [](const Tensor& t) {

@@ -1,9 +1,9 @@
 // extract <page.md> <page.cpp>: turns the C++ blocks of a documentation page into a doctest source, one test case a block.
 //
 // A block is fenced by ```cpp, or by <!--cpp ... --> where readers shall not see it (what a hidden block says belongs to the next visible
-// one). Code that is not meant to be compiled is fenced by any other word. #include, `using namespace` and namespaces go to the file, types
-// and templates to the page's namespace, where later blocks see them; the rest is the body of the test case. `int main()` is called.
-// #line leads the compiler's messages back to the page.
+// one). Code that is not meant to be compiled is fenced by any other word. #include and `namespace rw...` go to the file; `using
+// namespace`, types, templates, inline functions and other namespaces to the page's namespace, where later blocks see them; the rest is the
+// body of the test case. `int main()` is called. #line leads the compiler's messages back to the page.
 #include <cctype>
 #include <cstdio>
 #include <fstream>
@@ -59,19 +59,30 @@ std::vector<Block> blocks_of(std::istream& page) {
   return blocks;
 }
 
-/// Whether a definition at namespace scope begins here; it ends at the first line that is `}` or `};` at the left margin, or at once.
+/// Whether a definition at namespace scope begins here; it ends where its braces are closed.
 bool definition(const std::string& text) {
   for (const char* word : {"struct ", "class ", "enum ", "template ", "template<", "inline ", "namespace ", "int main("})
     if (begins(text, word)) return true;
   return false;
 }
 
-bool closes(const std::string& text, bool first) {
-  if (!first) return begins(text, "}");
-  auto end = text.find("//");
-  std::string code = text.substr(0, end);
-  while (!code.empty() && std::isspace(static_cast<unsigned char>(code.back()))) code.pop_back();
-  return !code.empty() && (code.back() == ';' || code.back() == '}');
+/// Follows the braces of a definition, line by line; true at its last line.
+bool closes(const std::string& text, int& depth) {
+  char last = 0, quote = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (quote != 0) {
+      if (c == '\\') ++i;
+      if (c == quote) quote = 0;
+      continue;
+    }
+    if (c == '/' && text.compare(i, 2, "//") == 0) break;
+    if (c == '"') quote = c;
+    if (c == '{') ++depth;
+    if (c == '}') --depth;
+    if (std::isspace(static_cast<unsigned char>(c)) == 0) last = c;
+  }
+  return depth == 0 && (last == ';' || last == '}');
 }
 
 void write(std::ostream& out, const Lines& lines, const std::string& page) {
@@ -106,14 +117,13 @@ void translate(std::istream& in, std::ostream& out, const std::string& path) {
       } else if (begins(line.text, "using namespace ")) {
         page.push_back(line);
       } else if (definition(line.text)) {
-        auto& target = begins(line.text, "namespace ") ? file : page;
+        auto& target = begins(line.text, "namespace rw") ? file : page;
         has_main = has_main || begins(line.text, "int main(");
-        bool first = true;
-        for (;; ++i, first = false) {
+        for (int depth = 0;; ++i) {
           auto copy = block.lines[i];
           if (begins(copy.text, "int main(")) copy.text.replace(0, 8, "static int main_" + std::to_string(number));
           target.push_back(copy);
-          if (closes(copy.text, first) || i + 1 == block.lines.size()) break;
+          if (closes(copy.text, depth) || i + 1 == block.lines.size()) break;
         }
       } else {
         body.push_back(line);

@@ -70,11 +70,14 @@ std::string refusal(const std::string& arguments) {
 TEST_CASE("char_lm: --help shows every option with its unit and default") {
   const Outcome help = char_lm("--help");
   CHECK(help.status == 0);
-  for (const char* option :
-       {"--data FILE ", "--cell KIND ", " [lstm]\n", "--layers N ", " [2]\n", "--hidden UNITS ", " [256]\n", "--embedding UNITS ", "--batch COLUMNS ", " [32]\n",
-        "--time SYMBOLS ", " [64]\n", "--rate RATE ", " [0.004]\n", "--clip NORM ", "--dropout SHARE ", "--steps N ", "--seconds S ", " [120]\n", "--seed N ",
-        "--threads N ", "--valid SHARE ", " [0.1]\n", "--every STEPS ", " [200]\n", "--out FOLDER ", " [runs/char_lm]\n", "--resume ", "--sample SYMBOLS ",
-        " [500]\n", "--prompt TEXT ", " [a line's end]\n", "--temperature X ", " [0.8]\n", "--top-k K ", "--help "}) {
+  for (const char* option : {"--data FILE ",     "--cell KIND ",      " [lstm]\n",          "--layers N ",       " [2]\n",
+                             "--hidden UNITS ",  " [256]\n",          "--embedding UNITS ", "--batch COLUMNS ",  " [32]\n",
+                             "--time SYMBOLS ",  " [64]\n",           "--rate RATE ",       " [0.004]\n",        "--clip NORM ",
+                             "--dropout SHARE ", "--steps N ",        "--seconds S ",       " [100]\n",          "--seed N ",
+                             "--threads N ",     "--valid SHARE ",    " [0.1]\n",           "--every STEPS ",    " [200]\n",
+                             "--out FOLDER ",    " [runs/char_lm]\n", "--resume ",          "--sample SYMBOLS ", " [500]\n",
+                             "--prompt TEXT ",   " [a line's end]\n", "--temperature X ",   " [0.8]\n",          "--top-k K ",
+                             "--help "}) {
     CHECK_MESSAGE(help.output.find(option) != std::string::npos, std::string(option));
   }
 }
@@ -125,11 +128,14 @@ TEST_CASE("char_lm: texts that are none") {
   };
   CHECK(error("") == "char_lm: " + path + ": the text is empty (give one of some thousand symbols)\n");
   CHECK(error(std::string(1000, 'a')) ==
-        "char_lm: " + path + ": one symbol only, 'a' (U+0061), 1000 times: there is nothing to predict (give a text of two or more different symbols)\n");
-  CHECK(error("\xff\xfe") == "char_lm: " + path + ": not UTF-8: byte 0xff at offset 0 (convert the text, for example with iconv -t UTF-8)\n");
-  CHECK(error("ab\n", "--valid 0.1") == "char_lm: " + path +
-                                            ": the text is too short: of 3 symbols, a held-out share of 0.1 leaves 2 to train on and 1 to validate (2 are "
-                                            "needed in each)\n");
+        "char_lm: " + path +
+            ": one symbol only, 'a' (U+0061), 1000 times: there is nothing to predict (give a text of two or more different symbols)\n");
+  CHECK(error("\xff\xfe") ==
+        "char_lm: " + path + ": not UTF-8: byte 0xff at offset 0 (convert the text, for example with iconv -t UTF-8)\n");
+  CHECK(error("ab\n", "--valid 0.1") ==
+        "char_lm: " + path +
+            ": the text is too short: of 3 symbols, a held-out share of 0.1 leaves 2 to train on and 1 to validate (2 are "
+            "needed in each)\n");
   CHECK(error("an example of a short text\n") ==
         "char_lm: stream: the text is shorter than a batch: 24 symbols for 32 columns of 64 steps (take fewer columns or steps)\n");
   CHECK(error("an example of a text\n", "--prompt Zebra") ==
@@ -141,7 +147,8 @@ TEST_CASE("char_lm: texts that are none") {
 TEST_CASE("char_lm: a folder that cannot be written, a model that cannot fit") {
   Ground ground;
   CHECK(refusal("--data " + ground.text + " --hidden 8 --batch 2 --time 4 --steps 1 --out /proc/none/run")
-            .find("char_lm: train: /proc/none/run: no files can be made there: No such file or directory (choose another folder)\n") != std::string::npos);
+            .find("char_lm: train: /proc/none/run: no files can be made there: No such file or directory (choose another folder)\n") !=
+        std::string::npos);
   CHECK(refusal("--data " + ground.text + " --hidden 65536 --layers 64 --batch 2 --time 4 --steps 1 --out " + ground.scratch.file("big"))
             .find(" GB of memory, this machine has ") != std::string::npos);
 }
@@ -175,7 +182,8 @@ TEST_CASE("char_lm: a run leaves its files, a table, a sample and one final line
   CHECK(sample.output.starts_with("the"));
   CHECK(refusal("--steps 0 --out " + ground.scratch.file("nothing")).find("nothing/config.json") != std::string::npos);
   CHECK(refusal("--steps 0 --hidden 99 --out " + ground.scratch.file("a")) ==
-        "char_lm: --hidden: 99 is not what the run in " + ground.scratch.file("a") + " was begun with: 16 (leave it out, or train into another --out)\n");
+        "char_lm: --hidden: 99 is not what the run in " + ground.scratch.file("a") +
+            " was begun with: 16 (leave it out, or train into another --out)\n");
 }
 
 TEST_CASE("char_lm: every cell trains") {
@@ -204,8 +212,10 @@ TEST_CASE("char_lm: an interrupted run says how to go on, and goes on to the las
   const std::string folder = ground.scratch.file("parts");
   const Outcome stopped = shell("timeout --preserve-status -s INT 0.4 " REWIND_CHAR_LM " " + ground.run("parts", shape));
   CHECK(stopped.status == 0);
-  if (stopped.output.find("\nfinal ") != std::string::npos) MESSAGE("not run: it ended before it was interrupted");
-  else CHECK(stopped.output.find("; all is saved. To go on: char_lm --resume --out " + folder + "\n") != std::string::npos);
+  if (stopped.output.find("\nfinal ") != std::string::npos)
+    MESSAGE("not run: it ended before it was interrupted");
+  else
+    CHECK(stopped.output.find("; all is saved. To go on: char_lm --resume --out " + folder + "\n") != std::string::npos);
   const Outcome resumed = char_lm("--resume --threads 1 --out " + folder);
   CHECK_MESSAGE(resumed.status == 0, resumed.output);
   CHECK(timeless(folder + "/metrics.csv") == timeless(ground.scratch.file("whole/metrics.csv")));
@@ -223,7 +233,8 @@ TEST_CASE("char_lm: --resume refuses what would be another run") {
         "char_lm: --rate: 0.001 is not what the run in " + folder + " was begun with: 0.004 (leave it out, or train into another --out)\n");
   CHECK(refusal(run + " --cell gru") ==
         "char_lm: --cell: gru is not what the run in " + folder + " was begun with: lstm (leave it out, or train into another --out)\n");
-  CHECK(refusal(run + " --steps 10") == "char_lm: --steps: 10 is fewer than the 20 of the run in " + folder + " (a resumed run may only be longer)\n");
+  CHECK(refusal(run + " --steps 10") ==
+        "char_lm: --steps: 10 is fewer than the 20 of the run in " + folder + " (a resumed run may only be longer)\n");
   std::ofstream(ground.scratch.file("other.txt")) << content(ground.text) << "more";
   CHECK(refusal(run + " --data " + ground.scratch.file("other.txt")) ==
         "char_lm: --data: " + ground.scratch.file("other.txt") + " is not the text that the run in " + folder +

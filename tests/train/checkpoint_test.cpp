@@ -1,5 +1,5 @@
-#include <rewind/nn/lstm.hpp>
 #include <rewind/nn/linear.hpp>
+#include <rewind/nn/lstm.hpp>
 #include <rewind/optim/adam.hpp>
 #include <rewind/train/checkpoint.hpp>
 

@@ -1,6 +1,6 @@
+#include <unistd.h>
 #include <rewind/train/curve.hpp>
 #include <rewind/train/process.hpp>
-#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
@@ -22,15 +22,19 @@ std::string content(const std::string& path) {
 TEST_CASE("curve: drawn from metrics.csv, whatever stands in path and title") {
   test::Scratch scratch;
   MetricsLog log(scratch.file("it's $(metrics).csv"));
-  CHECK(draw_curve(scratch.file("none.svg"), [&] {
-          log.rewrite();
-          return log.path();
-        }(), {}) == "there is no evaluation yet");
+  CHECK(draw_curve(scratch.file("none.svg"),
+                   [&] {
+                     log.rewrite();
+                     return log.path();
+                   }(),
+                   {}) == "there is no evaluation yet");
   for (Index step = 100; step <= 2000; step += 100) {
     const double x = static_cast<double>(step);
-    log.write({.step = step, .tokens = step * 2048, .train_nats = 1.2 + 2 * std::exp(-x / 300), .valid_nats = 1.3 + 2 * std::exp(-x / 300)});
+    log.write(
+        {.step = step, .tokens = step * 2048, .train_nats = 1.2 + 2 * std::exp(-x / 300), .valid_nats = 1.3 + 2 * std::exp(-x / 300)});
   }
-  const CurveOptions options{.title = "lstm, 2 x 256: it's \"`a_b`\" {x}", .reference_bits = 1.85, .reference_name = "xz -9, 1.85 bits a character"};
+  const CurveOptions options{
+      .title = "lstm, 2 x 256: it's \"`a_b`\" {x}", .reference_bits = 1.85, .reference_name = "xz -9, 1.85 bits a character"};
   const std::string svg = scratch.file("cu'rve.svg"), png = scratch.file("curve.png");
   const std::string said = draw_curve(svg, log.path(), options);
   if (run_process({"gnuplot", "--version"}).status == 127) {

@@ -1,5 +1,5 @@
-#include <rewind/train/metrics.hpp>
 #include <sys/stat.h>
+#include <rewind/train/metrics.hpp>
 
 #include <fstream>
 #include <sstream>
@@ -18,7 +18,14 @@ std::string content(const std::string& path) {
 }
 
 Metrics row(Index step) {
-  return {.step = step, .tokens = 100 * step, .train_nats = 2.5, .valid_nats = 2, .gradient_norm = 0.1, .rate = 1e-3, .tokens_per_s = 5000, .seconds = 1.5};
+  return {.step = step,
+          .tokens = 100 * step,
+          .train_nats = 2.5,
+          .valid_nats = 2,
+          .gradient_norm = 0.1,
+          .rate = 1e-3,
+          .tokens_per_s = 5000,
+          .seconds = 1.5};
 }
 
 const std::string names = "step,tokens,train_nats,valid_nats,bits_per_char,gradient_norm,rate,tokens_per_s,seconds\n";

@@ -1,6 +1,6 @@
+#include <signal.h>
 #include <rewind/train/interrupt.hpp>
 #include <rewind/train/process.hpp>
-#include <signal.h>
 
 #include <fstream>
 

@@ -22,7 +22,8 @@ TEST_CASE("report: numbers as people read them") {
 }
 
 TEST_CASE("report: the model's table counts a tied place once") {
-  const std::string text = model_table({{"embed.weight", {10, 4}, DType::f32, 40, 160, ""}, {"head.weight", {10, 4}, DType::f32, 0, 0, "embed.weight"}});
+  const std::string text =
+      model_table({{"embed.weight", {10, 4}, DType::f32, 40, 160, ""}, {"head.weight", {10, 4}, DType::f32, 0, 0, "embed.weight"}});
   CHECK(text ==
         "  parameter     shape        elements         bytes\n"
         "  embed.weight  [10, 4]            40           160\n"

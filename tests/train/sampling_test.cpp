@@ -25,7 +25,8 @@ TEST_CASE("draw: symbols come as often as softmax says") {
   CHECK(test::close(shares(logits({1, 0, 2}), {}, 20000), std::vector<double>{e / total, 1 / total, e * e / total}, 0.015));
   CHECK(test::close(shares(logits({1, 0, 2}), {.temperature = 0.5}, 20000),
                     std::vector<double>{e * e / (1 + e * e + std::exp(4.0)), 1 / (1 + e * e + std::exp(4.0)),
-                                        std::exp(4.0) / (1 + e * e + std::exp(4.0))}, 0.015));
+                                        std::exp(4.0) / (1 + e * e + std::exp(4.0))},
+                    0.015));
 }
 
 TEST_CASE("draw: top_k leaves out the unlikely, temperature 0 takes the likeliest, the first of equals") {
@@ -48,9 +49,10 @@ TEST_CASE("draw: errors") {
   Generator g;
   CHECK(error_text<ValueError>([&] { draw(logits({0, NAN}), {}, g); }) == "sampling: logit 1 is nan (has the training diverged?)");
   CHECK(error_text<ValueError>([&] { draw(logits({HUGE_VALF, 0}), {}, g); }) == "sampling: logit 0 is inf (has the training diverged?)");
-  CHECK(error_text<ValueError>([&] { draw(logits({-HUGE_VALF}), {}, g); }) ==
-        "sampling: no logit is finite (has the training diverged?)");
-  CHECK(error_text<ValueError>([&] { draw(Tensor({1, 0}), {}, g); }) == "sampling: no logits: shape [1, 0] (at least one symbol is needed)");
+  CHECK(error_text<ValueError>([&] { draw(logits({-HUGE_VALF}), {}, g); }) == "sampling: no logit is finite (has the training diverged?)");
+  CHECK(error_text<ValueError>([&] {
+          draw(Tensor({1, 0}), {}, g);
+        }) == "sampling: no logits: shape [1, 0] (at least one symbol is needed)");
   CHECK(error_text<ValueError>([&] { check(SamplingOptions{.temperature = -1}); }) ==
         "sampling: temperature must be finite and not negative: got -1 (0 takes the likeliest symbol)");
   CHECK(error_text<ValueError>([&] { check(SamplingOptions{.temperature = NAN}); }) ==

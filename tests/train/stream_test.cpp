@@ -13,7 +13,9 @@ Tensor row(Index n) { return Tensor::arange(n, DType::i32); }
 }  // namespace
 
 template <class S>
-concept HasEpoch = requires(S&& s) { std::forward<S>(s).epoch(); };
+concept HasEpoch = requires(S&& s) {
+  std::forward<S>(s).epoch();
+};
 static_assert(HasEpoch<Stream&> && !HasEpoch<Stream>, "an epoch of a temporary stream would dangle");
 
 TEST_CASE("stream: y follows x, and each column goes on where it ended") {
@@ -75,9 +77,11 @@ TEST_CASE("stream: errors") {
         "stream: the text is shorter than a batch: 6 symbols for 4611686018427387904 columns of 4 steps (take fewer columns or steps)");
   CHECK(error(6, 0, 3) == "stream: batch and time must be positive: got 0 and 3");
   CHECK(error(6, 1, -1) == "stream: batch and time must be positive: got 1 and -1");
-  CHECK(error_text<DTypeError>([] { Stream(Tensor(Shape{9}), {}); }) == "stream: symbols must be i32: got f32 (Vocabulary::encode makes them)");
-  CHECK(error_text<ShapeError>([] { Stream(Tensor(Shape{3, 3}, DType::i32), {}); }) ==
-        "stream: symbols must have one axis: got [3, 3] (a text is one row of symbols)");
+  CHECK(error_text<DTypeError>([] { Stream(Tensor(Shape{9}), {}); }) ==
+        "stream: symbols must be i32: got f32 (Vocabulary::encode makes them)");
+  CHECK(error_text<ShapeError>([] {
+          Stream(Tensor(Shape{3, 3}, DType::i32), {});
+        }) == "stream: symbols must have one axis: got [3, 3] (a text is one row of symbols)");
   Stream stream(row(10), {.batch = 2, .time = 3});
   CHECK(error_text<ValueError>([&] { stream.seek(10); }) ==
         "stream: position 10 lies outside the text of 10 symbols (is it the same text?)");

@@ -56,15 +56,18 @@ TEST_CASE("text: a file of several bytes a symbol") {
 }
 
 TEST_CASE("text: errors name the file and what to do") {
-  auto error = [](const std::string& bytes, double valid = 0.1) { return error_text<ValueError>([&] { Text::of(bytes, {.valid = valid}, "t.txt"); }); };
+  auto error = [](const std::string& bytes, double valid = 0.1) {
+    return error_text<ValueError>([&] { Text::of(bytes, {.valid = valid}, "t.txt"); });
+  };
   CHECK(error("") == "t.txt: the text is empty (give one of some thousand symbols)");
   CHECK(error("\xef\xbb\xbf") == "t.txt: the text is empty (give one of some thousand symbols)");
   CHECK(error("aaaa") ==
         "t.txt: one symbol only, 'a' (U+0061), 4 times: there is nothing to predict (give a text of two or more different symbols)");
   CHECK(error("a") ==
         "t.txt: one symbol only, 'a' (U+0061), 1 times: there is nothing to predict (give a text of two or more different symbols)");
-  CHECK(error("abab") ==
-        "t.txt: the text is too short: of 4 symbols, a held-out share of 0.1 leaves 3 to train on and 1 to validate (2 are needed in each)");
+  CHECK(
+      error("abab") ==
+      "t.txt: the text is too short: of 4 symbols, a held-out share of 0.1 leaves 3 to train on and 1 to validate (2 are needed in each)");
   CHECK(error("ab\xff") == "t.txt: not UTF-8: byte 0xff at offset 2 (convert the text, for example with iconv -t UTF-8)");
   CHECK(error("abcdef", 0) == "text: the share held out must lie between 0 and 1: got 0 (0.1 is usual)");
   CHECK(error("abcdef", 1) == "text: the share held out must lie between 0 and 1: got 1 (0.1 is usual)");

@@ -1,11 +1,11 @@
+#include <signal.h>
+#include <unistd.h>
 #include <rewind/core/format.hpp>
 #include <rewind/nn/embedding.hpp>
 #include <rewind/nn/linear.hpp>
 #include <rewind/nn/lstm.hpp>
 #include <rewind/optim/adam.hpp>
 #include <rewind/train/trainer.hpp>
-#include <signal.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
@@ -131,8 +131,9 @@ TEST_CASE("generate: the same seed writes the same, the thread's generator is no
 TEST_CASE("trainer: learns, and leaves what a run leaves") {
   test::Scratch scratch;
   const train::Text t = text();
-  const train::Summary end =
-      run(t, {.batch = 4, .time = 8, .steps = 150, .every = 60, .warmup = 5, .out = scratch.file("a/b"), .config = "{\"x\": 1}\n", .quiet = true});
+  const train::Summary end = run(
+      t,
+      {.batch = 4, .time = 8, .steps = 150, .every = 60, .warmup = 5, .out = scratch.file("a/b"), .config = "{\"x\": 1}\n", .quiet = true});
   CHECK(end.step == 150);
   CHECK(end.tokens == 150 * 32);
   CHECK_FALSE(end.interrupted);

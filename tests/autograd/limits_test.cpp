@@ -1,0 +1,117 @@
+// Limits that are not there: lengths of tapes, and what grows with them.
+#include <rewind/autograd/evaluate.hpp>
+#include <rewind/autograd/gradients.hpp>
+#include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/parameter.hpp>
+#include <rewind/autograd/plan.hpp>
+#include <rewind/autograd/scan.hpp>
+#include <rewind/autograd/tape.hpp>
+
+#include <algorithm>
+
+#include "support.hpp"
+
+using namespace rw;
+
+namespace {
+
+struct Size {
+  double code, steps, arena;
+};
+
+/// What a loop over x[t] and its gradient come to, recorded and planned.
+Size size_of_loop(Index steps) {
+  Variable x = Tensor::full({steps, 4}, 0.01), w = Tensor::full({4}, 0.5);
+  Variable h = zeros({4});
+  for (Index t = 0; t < steps; ++t) h = tanh(h * w + x[t]);
+  auto [dx, dw] = gradients(sum(h), {x, w});
+  detail::Value* roots[] = {dx.handle(), dw.handle()};
+  auto program = detail::pending_program(roots, true).program;
+  auto code = static_cast<double>(program.code.size());
+  auto plan = detail::make_plan(std::move(program));
+  return {code, static_cast<double>(plan->steps.size()), static_cast<double>(plan->arena_bytes)};
+}
+
+}  // namespace
+
+TEST_CASE("limits: a hundred thousand steps by hand are recorded, differentiated, run and freed") {
+  const int steps = 100'000;
+  Parameter a(Tensor::full({}, 0.9)), b(Tensor::full({}, 0.05));
+  {
+    Variable h = zeros({});
+    for (int t = 0; t < steps; ++t) h = tanh(a * h + b);
+    backward(h);
+    double value = 0;
+    for (int t = 0; t < steps; ++t) value = std::tanh(static_cast<double>(0.9f) * value + static_cast<double>(0.05f));
+    CHECK(h.item() == doctest::Approx(value).epsilon(1e-5));
+    double slope = 1 - value * value;  // the loop has settled: a geometric series
+    CHECK(b.gradient().item() == doctest::Approx(slope / (1 - static_cast<double>(0.9f) * slope)).epsilon(1e-4));
+    CHECK(a.gradient().item() == doctest::Approx(value * slope / (1 - static_cast<double>(0.9f) * slope)).epsilon(1e-4));
+  }
+  tape::clear_plans();
+}
+
+TEST_CASE("limits: a long chain that is never evaluated is freed without recursion") {
+  Variable h = zeros({2});
+  for (int t = 0; t < 300'000; ++t) h = h + 1;
+  h = 0;
+}
+
+TEST_CASE("limits: a loop over x[t] and its gradient are linear in T") {
+  auto short_loop = size_of_loop(1000), long_loop = size_of_loop(4000);
+  CHECK(long_loop.code <= 4.1 * short_loop.code);
+  CHECK(long_loop.steps <= 4.1 * short_loop.steps);
+  CHECK(long_loop.arena <= 4.5 * short_loop.arena);  // no buffer of x's size a step
+  CHECK(short_loop.code <= 20 * 1000);
+}
+
+TEST_CASE("limits: the program of a two-layer LSTM and its gradient does not grow with T") {
+  const Index batch = 2, hidden = 4;
+  auto text = [&](Index steps) {
+    struct State {
+      Variable h, c;
+    };
+    Variable x = Tensor::full({steps, batch, hidden}, 0.1);
+    std::vector<Parameter> p;
+    auto y = x;
+    for (int layer = 0; layer < 2; ++layer) {
+      p.emplace_back(Shape{hidden, 4 * hidden});
+      p.emplace_back(Shape{hidden, 4 * hidden});
+      p.emplace_back(Shape{4 * hidden});
+      const auto *wx = &p[p.size() - 3], *wh = wx + 1, *b = wx + 2;
+      auto [last, ys] = scan(
+          [&](const State& s, const Variable& x) {
+            auto [f, i, o, g] = split<4>(matmul(x, *wx) + matmul(s.h, *wh) + *b);
+            auto c = sigmoid(f) * s.c + sigmoid(i) * tanh(g);
+            auto h = sigmoid(o) * tanh(c);
+            return std::pair{State{h, c}, h};
+          },
+          State{zeros({batch, hidden}), zeros({batch, hidden})}, y);
+      y = ys;
+    }
+    std::vector<Variable> ws(p.begin(), p.end());
+    auto loss = sum(square(y));
+    auto all = detail::gradients(loss, ws);
+    all.push_back(loss);
+    return dump(all);
+  };
+  auto nodes = [](const std::string& s) { return std::count(s.begin(), s.end(), '='); };
+  auto of_thousand = text(1000);
+  CHECK(nodes(of_thousand) < 200);
+  CHECK(nodes(text(10)) == nodes(of_thousand));
+  MESSAGE(of_thousand);
+}
+
+TEST_CASE("limits: freed values give their memory back at once") {
+  Variable x = Tensor::full({1000, 1000}, 1);
+  trim_pool();
+  auto before = pool_statistics().bytes_in_use;
+  for (int i = 0; i < 10; ++i) {
+    NoGrad guard;
+    Variable h = x;
+    for (int k = 0; k < 5; ++k) h = exp(sum(h, 0, true) * 1e-3) - h;
+    h.value();
+    CHECK(pool_statistics().bytes_in_use - before < 6'000'000);
+  }
+  CHECK(pool_statistics().bytes_in_use - before < 100'000);
+}
