@@ -94,6 +94,7 @@ void choose_outputs(const Collected& found, std::span<Value* const> roots, bool 
 Program build(const Collected& found, const Numbering& numbering, const std::vector<Value*>& outputs) {
   Program p;
   p.types.resize(static_cast<std::size_t>(numbering.next));
+  p.code.reserve(found.nodes.size());
   for (Value* v : numbering.inputs) {
     p.inputs.push_back(v->slot);
     p.types[v->slot] = v->type;
@@ -134,7 +135,7 @@ std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Number
   auto plan = make_plan(std::move(program));
   ++tape.statistics.plans;
   tape.drop_plans(tape.plan_limit - 1);
-  auto place = tape.plans.emplace(tape.key, Tape::CachedPlan{plan, {}}).first;
+  auto place = tape.plans.emplace(std::move(tape.key), Tape::CachedPlan{plan, {}}).first;
   tape.plan_use.push_front(&place->first);
   place->second.use = tape.plan_use.begin();
   tape.statistics.cached = tape.plans.size();

@@ -8,6 +8,7 @@
 #include <rewind/autograd/elementwise.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/core/kernels.hpp>
+#include <unordered_map>
 
 namespace rw::detail {
 
@@ -112,17 +113,19 @@ void skip_broadcasts(Program& program) {
 
 void emit_region(const Program& from, const std::vector<int>& members, const std::vector<char>& read_outside, Program& to, std::vector<int>& number) {
   Program body;
-  std::vector<int> inside(from.types.size(), -1), inputs;
+  std::unordered_map<int, int> inside;  // value of the program -> of the body
+  std::vector<int> inputs;
   std::vector<Type> results;
   std::vector<int> outer;
   for (int m : members) {
     Instruction c = from.code[m];
     for (int& v : c.inputs) {
-      if (inside[v] < 0) {
-        inside[v] = body.add_input(from.types[v]);
+      auto [there, fresh] = inside.try_emplace(v, -1);
+      if (fresh) {
+        there->second = body.add_input(from.types[v]);
         inputs.push_back(number[v]);
       }
-      v = inside[v];
+      v = there->second;
     }
     inside[c.first] = body.add_value(from.types[c.first]);
     int original = c.first;

@@ -25,6 +25,8 @@ bool is_computed(const Operator& op) {
 void compact(Program& program, const std::vector<char>& keep) {
   std::vector<int> number(program.types.size(), -1);
   Program result;
+  result.types.reserve(program.types.size());
+  result.code.reserve(program.code.size());
   for (int v : program.inputs) number[v] = result.add_input(program.types[v]);
   for (std::size_t i = 0; i < program.code.size(); ++i) {
     if (!keep[i]) continue;

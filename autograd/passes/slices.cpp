@@ -35,6 +35,7 @@ bool only_sliced(const Program& program, const std::vector<int>& made, const std
 }
 
 bool push_once(Program& program) {
+  if (std::none_of(program.code.begin(), program.code.end(), [](const auto& c) { return c.op == &slice_operator; })) return false;
   auto made = producers(program);
   std::vector<std::vector<int>> readers(program.types.size());
   for (std::size_t i = 0; i < program.code.size(); ++i)

@@ -1,4 +1,5 @@
-// Plans against the reference semantics: the program behind some Variables, its values by plain f64 loops, and how far two results lie apart.
+// Plans against the reference semantics: the program behind some Variables, its values by plain f64 loops, and how far two results lie
+// apart.
 #pragma once
 
 #include <cmath>
@@ -25,7 +26,8 @@ inline detail::Array array_of(const detail::Value& value) {
   return value.number_set ? detail::Array{Shape{}, {value.number}} : detail::to_array(value.tensor());
 }
 
-/// What is wrong with a program's numbers: values read before they are made, or made twice, types without a maker. Empty if it is well formed.
+/// What is wrong with a program's numbers: values read before they are made, or made twice, types without a maker. Empty if it is well
+/// formed.
 inline std::string malformed(const detail::Program& program) {
   std::vector<char> made(program.types.size());
   auto make = [&](int v) { return v >= 0 && v < static_cast<int>(made.size()) && !std::exchange(made[v], 1); };
@@ -65,21 +67,23 @@ inline std::vector<detail::Array> arrays(const std::vector<Variable>& variables)
   return result;
 }
 
-/// Where `got` is farther from `want` than `tolerance` times the largest finite |want| of the same output (at least `floor`); infinities must
-/// be equal, NaN stands against NaN alone. Empty if nowhere.
-inline std::string difference(const std::vector<detail::Array>& got, const std::vector<detail::Array>& want, double tolerance, double floor = 1e-3) {
+/// Where `got` is farther from `want` than `tolerance` times the largest finite |want| of the same output (at least `floor`); infinities
+/// must be equal, NaN stands against NaN alone. Empty if nowhere.
+inline std::string difference(const std::vector<detail::Array>& got, const std::vector<detail::Array>& want, double tolerance,
+                              double floor = 1e-3) {
   char words[200];
   if (got.size() != want.size()) return "different numbers of outputs";
   for (std::size_t o = 0; o < got.size(); ++o) {
-    if (!(got[o].shape == want[o].shape)) return "output " + std::to_string(o) + ": " + to_string(got[o].shape) + " against " + to_string(want[o].shape);
+    if (!(got[o].shape == want[o].shape))
+      return "output " + std::to_string(o) + ": " + to_string(got[o].shape) + " against " + to_string(want[o].shape);
     double largest = floor;
     for (double x : want[o].data)
       if (std::isfinite(x)) largest = std::fmax(largest, std::fabs(x));
     for (std::size_t i = 0; i < want[o].data.size(); ++i) {
       double g = got[o].data[i], w = want[o].data[i];
       if (g == w || (std::isnan(g) && std::isnan(w)) || std::fabs(g - w) <= tolerance * largest) continue;
-      std::snprintf(words, sizeof words, "output %zu %s, element %zu: %.17g against %.17g, tolerance %g of %g", o, to_string(want[o].shape).c_str(), i, g,
-                    w, tolerance, largest);
+      std::snprintf(words, sizeof words, "output %zu %s, element %zu: %.17g against %.17g, tolerance %g of %g", o,
+                    to_string(want[o].shape).c_str(), i, g, w, tolerance, largest);
       return words;
     }
   }

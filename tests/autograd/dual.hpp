@@ -31,7 +31,8 @@ struct Dual {
 };
 
 // These names hide the library's, so that no number becomes a Variable here.
-using std::exp, std::expm1, std::log, std::log1p, std::sqrt, std::sin, std::cos, std::tanh, std::erf, std::pow, std::fabs, std::isnan, std::isfinite;
+using std::exp, std::expm1, std::log, std::log1p, std::sqrt, std::sin, std::cos, std::tanh, std::erf, std::pow, std::fabs, std::isnan,
+    std::isfinite;
 inline Dual exp(Dual x) { return {exp(x.v), x.d * exp(x.v)}; }
 inline Dual expm1(Dual x) { return {expm1(x.v), x.d * exp(x.v)}; }
 inline Dual log(Dual x) { return {log(x.v), x.d / x.v}; }
@@ -99,9 +100,12 @@ auto each(F f) {
     std::remove_cvref_t<decltype(in[0])> out(shape);
     for (Index i = 0; i < out.size(); ++i) {
       auto x = [&](std::size_t k) { return in[k][aligned(in[k].shape, shape, i)]; };
-      if constexpr (requires { f(in[0][0]); }) out[i] = f(x(0));
-      else if constexpr (requires { f(in[0][0], in[0][0]); }) out[i] = f(x(0), x(1));
-      else out[i] = f(x(0), x(1), x(2));
+      if constexpr (requires { f(in[0][0]); })
+        out[i] = f(x(0));
+      else if constexpr (requires { f(in[0][0], in[0][0]); })
+        out[i] = f(x(0), x(1));
+      else
+        out[i] = f(x(0), x(1), x(2));
     }
     return out;
   };

@@ -142,10 +142,13 @@ TEST_CASE("ops: sums of nothing are 0, other reductions of nothing are errors") 
   CHECK(sum(none).item() == 0);
   CHECK(values(sum(none, 0)) == List{0, 0, 0});
   CHECK(sum(none, 1).shape() == Shape{0});
-  CHECK(error_text<ShapeError>([&] { return max(none, 0); }) == "max: there are no elements: x is [0, 3] (only a sum of nothing has a value)");
+  CHECK(error_text<ShapeError>([&] { return max(none, 0); }) ==
+        "max: there are no elements: x is [0, 3] (only a sum of nothing has a value)");
   CHECK(error_text<ShapeError>([&] { return min(none); }) == "min: there are no elements: x is [0, 3] (only a sum of nothing has a value)");
-  CHECK(error_text<ShapeError>([&] { return mean(none); }) == "mean: there are no elements: x is [0, 3] (only a sum of nothing has a value)");
-  CHECK(error_text<ShapeError>([&] { return argmax(none, 0); }) == "argmax: there are no elements: x is [0, 3] (only a sum of nothing has a value)");
+  CHECK(error_text<ShapeError>([&] { return mean(none); }) ==
+        "mean: there are no elements: x is [0, 3] (only a sum of nothing has a value)");
+  CHECK(error_text<ShapeError>([&] { return argmax(none, 0); }) ==
+        "argmax: there are no elements: x is [0, 3] (only a sum of nothing has a value)");
   CHECK(gradient(none * 2, none).empty());
 }
 
@@ -223,11 +226,13 @@ TEST_CASE("ops: shapes that do not fit are errors at the call") {
         "add: shapes do not broadcast: a is [2, 3], b is [4] (axes are aligned at the last; extents must be equal or one of them 1)");
   CHECK(shape_error([&] { return where(a, a, b); }) ==
         "where: shapes do not broadcast: a is [2, 3], b is [4] (axes are aligned at the last; extents must be equal or one of them 1)");
-  CHECK(shape_error([&] { return matmul(a, a); }) == "matmul: inner dimensions differ: a is [2, 3], b is [2, 3] (a's last axis must equal b's first)");
+  CHECK(shape_error([&] { return matmul(a, a); }) ==
+        "matmul: inner dimensions differ: a is [2, 3], b is [2, 3] (a's last axis must equal b's first)");
   CHECK(shape_error([&] { return matmul(c, c); }) ==
         "matmul: inner dimensions differ: a is [2, 3, 4], b is [2, 3, 4] (a's last axis must equal b's last but one)");
-  CHECK(shape_error([&] { return matmul(c, Tensor::zeros({3, 4, 5})); }) ==
-        "matmul: leading axes differ: a is [2, 3, 4], b is [3, 4, 5] (they must be equal, or b of rank 2)");
+  CHECK(shape_error([&] {
+          return matmul(c, Tensor::zeros({3, 4, 5}));
+        }) == "matmul: leading axes differ: a is [2, 3, 4], b is [3, 4, 5] (they must be equal, or b of rank 2)");
   CHECK(shape_error([&] { return matmul(s, a); }) == "matmul: operands need an axis: a is [], b is [2, 3] (multiply numbers with *)");
   CHECK(shape_error([&] { return sum(a, {0, -2}); }) == "sum: axis -2 is named twice (name each once)");
   CHECK(shape_error([&] { return sum(a, 2); }) == error_text<ShapeError>([&] { return normal_axis("sum", 2, 2); }));
@@ -238,18 +243,26 @@ TEST_CASE("ops: shapes that do not fit are errors at the call") {
   CHECK(shape_error([&] { return reshape(a, {-2}); }) == "reshape: extents must be >= 0, one may be -1: got [-2]");
   CHECK(shape_error([&] { return transpose(b); }) == "transpose: two axes are needed: x is [4]");
   CHECK(shape_error([&] { return transpose(a, axes({0})); }) == "transpose: 1 axes for [2, 3] (each axis must be named once)");
-  CHECK(shape_error([&] { return transpose(a, axes({1, -1})); }) == "transpose: axis -1 is named twice: [1, -1] (each axis must be named once)");
-  CHECK(shape_error([&] { return broadcast_to(a, {2, 4}); }) ==
-        "broadcast_to: [2, 3] does not broadcast to [2, 4] (aligned at the last axis, extents must be equal or 1)");
-  CHECK(shape_error([&] { return split(a, 2); }) == "split: axis 1 of [2, 3] has extent 3, which is no multiple of 2 (equal parts are needed)");
-  CHECK(shape_error([&] { return split(a, 0); }) == "split: axis 1 of [2, 3] has extent 3, which is no multiple of 0 (equal parts are needed)");
+  CHECK(shape_error([&] {
+          return transpose(a, axes({1, -1}));
+        }) == "transpose: axis -1 is named twice: [1, -1] (each axis must be named once)");
+  CHECK(shape_error([&] {
+          return broadcast_to(a, {2, 4});
+        }) == "broadcast_to: [2, 3] does not broadcast to [2, 4] (aligned at the last axis, extents must be equal or 1)");
+  CHECK(shape_error([&] { return split(a, 2); }) ==
+        "split: axis 1 of [2, 3] has extent 3, which is no multiple of 2 (equal parts are needed)");
+  CHECK(shape_error([&] { return split(a, 0); }) ==
+        "split: axis 1 of [2, 3] has extent 3, which is no multiple of 0 (equal parts are needed)");
   CHECK(shape_error([&] { return concatenate(std::span<const Variable>()); }) == "concatenate: there are no parts (give one or more)");
-  CHECK(shape_error([&] { return concatenate({a, b}); }) == "concatenate: [4] beside [2, 3] along axis 1 (all other extents must be equal)");
+  CHECK(shape_error([&] {
+          return concatenate({a, b});
+        }) == "concatenate: [4] beside [2, 3] along axis 1 (all other extents must be equal)");
   CHECK(shape_error([&] { return stack(std::span<const Variable>()); }) == "stack: there are no parts (give one or more)");
   CHECK(shape_error([&] { return stack({a, b}); }) == "stack: [4] beside [2, 3] (shapes must be equal)");
   CHECK(shape_error([&] { return gather(s, i64({0})); }) == "gather: the table needs an axis of rows: it is []");
-  CHECK(shape_error([&] { return scatter_add(a, i64({0, 1, 2}), 4); }) ==
-        "scatter_add: x is [2, 3], the index [3] (x's leading axes must be the index's)");
+  CHECK(shape_error([&] {
+          return scatter_add(a, i64({0, 1, 2}), 4);
+        }) == "scatter_add: x is [2, 3], the index [3] (x's leading axes must be the index's)");
   CHECK(shape_error([&] { return positions({}); }) == "positions: an axis is needed: the shape is []");
   CHECK(shape_error([&] { return full({2}, b); }) == "full: one value is needed: got [4]");
 }
@@ -277,14 +290,22 @@ TEST_CASE("ops: what only a run can find is an error of the run, and leaves the 
   for (std::int64_t bad : {std::int64_t{3}, std::int64_t{-1}}) {
     auto y = gather(table, i64({0, bad}));
     CHECK(error_text<ValueError>([&] { return y.value(); }).find(std::to_string(bad)) != std::string::npos);
-    CHECK(error_text<ValueError>([&] { return scatter_add(table, i64({0, 1, bad}), 3).value(); }).find(std::to_string(bad)) != std::string::npos);
+    CHECK(error_text<ValueError>([&] {
+            return scatter_add(table, i64({0, 1, bad}), 3).value();
+          }).find(std::to_string(bad)) != std::string::npos);
   }
   auto same = [](const Tensor& t) { return t; };
   auto rule = [](const Variable& g, const Variable&) { return g; };
-  CHECK(error_text<ShapeError>([&] { return custom("mine", table, [](const Tensor&) { return Tensor::zeros({2}); }, rule).value(); }) ==
-        "mine: forward gave [2] for [3, 2] (a custom operation keeps the shape)");
-  CHECK(error_text<DTypeError>([&] { return custom("mine", table, [](const Tensor& t) { return t.cast(DType::f64); }, rule).value(); }) ==
-        "mine: forward gave f64 for f32 (a custom operation keeps the dtype)");
+  CHECK(error_text<ShapeError>([&] {
+          return custom(
+                     "mine", table, [](const Tensor&) { return Tensor::zeros({2}); }, rule)
+              .value();
+        }) == "mine: forward gave [2] for [3, 2] (a custom operation keeps the shape)");
+  CHECK(error_text<DTypeError>([&] {
+          return custom(
+                     "mine", table, [](const Tensor& t) { return t.cast(DType::f64); }, rule)
+              .value();
+        }) == "mine: forward gave f64 for f32 (a custom operation keeps the dtype)");
   CHECK(custom("mine", table, same, rule).value().shape() == Shape{3, 2});
   CHECK(values(table + 1) == List(6, 1.0));
 }

@@ -1,27 +1,28 @@
-// A random recurrent cell in a loop over a batch, from a seed: rows of the batch are independent, so that threads may divide it, and the loop
-// is worth dividing.
+// A random recurrent cell in a loop over a batch, from a seed: rows of the batch are independent, so that threads may divide it, and the
+// loop is worth dividing.
 #pragma once
 
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/scan.hpp>
 
-#include <random>
 #include <vector>
+
+#include "random_source.hpp"
 
 namespace rw::test {
 
-class RandomCell {
+class RandomCell : private RandomSource {
  public:
-  RandomCell(std::uint64_t seed, DType dtype) : dtype_(dtype), random_(seed) { rw::seed(seed); }
+  RandomCell(std::uint64_t seed, DType dtype) : RandomSource(seed, dtype), dtype_(dtype) { rw::seed(seed); }
 
   /// The loop's results and the gradients of a loss made of them.
   std::vector<Variable> record() {
     const Index T = 7 + pick(4), B = 33 + pick(32), I = 16 + pick(16), H = 40 + pick(25), V = 11;
-    const Variable x = leaf({T, B, I}), wx = leaf({I, 3 * H}, 0.2), wh = leaf({H, 3 * H}, 0.2), b = leaf({3 * H}, 0.2), table = leaf({V, H}, 0.3);
+    const Variable x = leaf({T, B, I}), wx = leaf({I, 3 * H}, 0.2), wh = leaf({H, 3 * H}, 0.2), b = leaf({3 * H}, 0.2),
+                   table = leaf({V, H}, 0.3);
     const Variable scale = leaf({H}), shift = leaf({B, 1}), projection = leaf({H, I}, 0.2);
-    Tensor tokens(Shape{T, B}, DType::i64);
-    for (Index i = 0; i < tokens.size(); ++i) tokens.data<std::int64_t>()[i] = pick(static_cast<int>(V));
+    const Variable tokens = integers({T, B}, V);
     struct State {
       Variable h, c;
     };
@@ -52,19 +53,13 @@ class RandomCell {
     outputs.insert(outputs.end(), ys.begin(), ys.end());
     Variable loss = 0.0;
     for (const auto& v : outputs) loss = loss + mean(square(v) + v);
-    for (const auto& g : detail::gradients(loss, std::vector<Variable>{x, wx, wh, b, table, scale, shift, projection, first.c})) outputs.push_back(g);
+    for (const auto& g : detail::gradients(loss, std::vector<Variable>{x, wx, wh, b, table, scale, shift, projection, first.c}))
+      outputs.push_back(g);
     return outputs;
   }
 
  private:
-  int pick(int n) { return static_cast<int>(random_() % static_cast<std::uint64_t>(n)); }
-  Variable leaf(const Shape& shape, double scale = 1) {
-    Tensor t(shape, DType::f64);
-    for (Index i = 0; i < t.size(); ++i) t.data<double>()[i] = scale * (static_cast<double>(random_() >> 11) * 0x1p-52 - 1);
-    return t.cast(dtype_);
-  }
   DType dtype_;
-  std::mt19937_64 random_;
 };
 
 }  // namespace rw::test

@@ -10,23 +10,24 @@
 #include <rewind/autograd/scan.hpp>
 
 #include <map>
-#include <random>
 #include <vector>
+
+#include "random_source.hpp"
 
 namespace rw::test {
 
 struct RandomProgramOptions {
   DType dtype = DType::f64;
-  bool smooth = false;     ///< no decisions on computed values: what f32 needs to be comparable with f64
-  bool large = false;      ///< extents that are worth dividing among threads
-  bool early = true;       ///< evaluates some values on the way
-  int gradients = 2;       ///< the highest order
+  bool smooth = false;  ///< no decisions on computed values: what f32 needs to be comparable with f64
+  bool large = false;   ///< extents that are worth dividing among threads
+  bool early = true;    ///< evaluates some values on the way
+  int gradients = 2;    ///< the highest order
   int operations = 14;
 };
 
-class RandomProgram {
+class RandomProgram : private RandomSource {
  public:
-  RandomProgram(std::uint64_t seed, const RandomProgramOptions& options) : options_(options), random_(seed) {
+  RandomProgram(std::uint64_t seed, const RandomProgramOptions& options) : RandomSource(seed, options.dtype), options_(options) {
     rw::seed(seed);
     for (int i = 0; i < 3; ++i) extents_.push_back(options.large ? Index(17 + pick(48)) : one_in(14) ? 0 : Index(1 + pick(5)));
     if (one_in(4)) extents_[0] = 1;
@@ -39,11 +40,12 @@ class RandomProgram {
       leaves_.push_back(leaf(random_shape(1 + pick(3)), 1));
       pool.floats.push_back(leaves_.back());
     }
-    pool.ints.push_back(integers(random_shape(pick(3)), 5));
+    pool.ints.push_back(integers(random_shape(pick(3)), 5, integer_type()));
     pool.bools.push_back(less(pool.floats[0], 0.37));
     for (int i = 0; i < options_.operations; ++i) operation(pool, 0);
     std::vector<Variable> outputs;
-    for (int i = 0, n = 1 + pick(3); i < n; ++i) outputs.push_back(pool.floats[pool.floats.size() - 1 - pick(std::min<int>(4, size(pool.floats)))]);
+    for (int i = 0, n = 1 + pick(3); i < n; ++i)
+      outputs.push_back(pool.floats[pool.floats.size() - 1 - pick(std::min<int>(4, size(pool.floats)))]);
     if (one_in(3)) outputs.push_back(pool.ints.back());
     if (one_in(3)) outputs.push_back(pool.bools.back());
     if (options_.gradients == 0) return outputs;
@@ -72,29 +74,13 @@ class RandomProgram {
   static int size(const V& v) {
     return static_cast<int>(v.size());
   }
-  int pick(int n) { return static_cast<int>(random_() % static_cast<std::uint64_t>(n)); }
-  bool one_in(int n) { return pick(n) == 0; }
-  double real() { return static_cast<double>(random_() >> 11) * 0x1p-53; }
   Index extent() { return extents_[pick(3)]; }
   Shape random_shape(int rank) {
     Shape s;
     for (int i = 0; i < rank; ++i) s.push_back(extent());
     return s;
   }
-  const Variable& any(const std::vector<Variable>& list) { return list[list.size() - 1 - std::min(pick(size(list)), pick(size(list)))]; }
-
-  Variable leaf(const Shape& shape, double scale) {
-    Tensor t(shape, DType::f64);
-    double* p = t.data<double>();
-    for (Index i = 0; i < t.size(); ++i) p[i] = scale * (2 * real() - 1);
-    return t.cast(DType::f32).cast(options_.dtype);  // the same values in both dtypes
-  }
-  Variable number() { return static_cast<double>(static_cast<float>(2 * real() - 1)); }
-  Variable integers(const Shape& shape, Index below) {
-    Tensor t(shape, DType::i64);
-    for (Index i = 0; i < t.size(); ++i) t.data<std::int64_t>()[i] = pick(static_cast<int>(below));
-    return one_in(2) ? t : t.cast(DType::i32);
-  }
+  DType integer_type() { return one_in(2) ? DType::i64 : DType::i32; }
   /// One weight for each pair of extents: shared between its uses.
   const Variable& weight(Index k, Index n) {
     auto [place, fresh] = weights_.try_emplace({k, n});
@@ -103,32 +89,6 @@ class RandomProgram {
       leaves_.push_back(place->second);
     }
     return place->second;
-  }
-
-  Axes random_axes(const Variable& x) {
-    Dims axes;
-    for (int a = 0; a < x.rank(); ++a)
-      if (one_in(2)) axes.push_back(one_in(3) ? a - x.rank() : a);
-    if (axes.rank() == 0) axes.push_back(pick(x.rank()));
-    return Axes(axes);
-  }
-  static bool joins(const Shape& a, const Shape& b) { return broadcasts_to(a, b) || broadcasts_to(b, a); }
-  /// Another of the pool that broadcasts with x.
-  Variable partner(const std::vector<Variable>& list, const Variable& x) {
-    for (int i = 0; i < 8; ++i)
-      if (const auto& y = any(list); joins(x.shape(), y.shape())) return y;
-    return x;
-  }
-  /// x with another shape, by sums and broadcasts.
-  Variable shaped(const Variable& x, const Shape& shape) {
-    if (broadcasts_to(x.shape(), shape)) return broadcast_to(x, shape);
-    if (x.size() == shape.size()) return reshape(x, shape);
-    return broadcast_to(x.rank() ? sum(x) * 0.2 : x, shape);
-  }
-  Variable same_shape(const std::vector<Variable>& list, const Shape& shape) {
-    for (int i = 0; i < 6; ++i)
-      if (const auto& y = any(list); y.shape() == shape) return y;
-    return shaped(any(list), shape);
   }
 
   void operation(Pool& pool, int depth) {
@@ -304,7 +264,7 @@ class RandomProgram {
     const Variable table = any(pool.floats);
     if (table.rank() == 0 || table.shape()[0] == 0) return view(pool);
     Index v = table.shape()[0];
-    Variable index = integers(random_shape(pick(3)), v);
+    Variable index = integers(random_shape(pick(3)), v, integer_type());
     if (!options_.smooth && one_in(3) && table.rank() > 1 && table.size() > 0) index = argmax(table, 0);
     Variable found = gather(table, index);
     if (one_in(2)) return add(pool, "gather", found);
@@ -360,7 +320,8 @@ class RandomProgram {
     if (one_in(5)) xs.push_back(same_shape(pool.ints, Shape{steps}));
     bool before = std::exchange(in_loop_, true);
     ScanOptions options{.reverse = one_in(3), .steps = steps};
-    auto [last, ys] = scan([&](const std::vector<Variable>& c, const std::vector<Variable>& x) { return body(pool, c, x, depth); }, carry, xs, options);
+    auto [last, ys] =
+        scan([&](const std::vector<Variable>& c, const std::vector<Variable>& x) { return body(pool, c, x, depth); }, carry, xs, options);
     in_loop_ = before;
     for (auto* list : {&last, &ys})
       for (auto& v : *list) {
@@ -374,14 +335,15 @@ class RandomProgram {
       }
   }
 
-  std::pair<std::vector<Variable>, std::vector<Variable>> body(const Pool& outside, const std::vector<Variable>& carry, const std::vector<Variable>& xs,
-                                                               int depth) {
+  std::pair<std::vector<Variable>, std::vector<Variable>> body(const Pool& outside, const std::vector<Variable>& carry,
+                                                               const std::vector<Variable>& xs, int depth) {
     Pool pool;
     for (int i = 0; i < 2; ++i) pool.floats.push_back(outside.floats[pick(size(outside.floats))]);
     pool.ints.push_back(outside.ints[pick(size(outside.ints))]);
     pool.bools.push_back(outside.bools[pick(size(outside.bools))]);
     for (const auto* list : {&xs, &carry})
-      for (const auto& v : *list) (v.dtype() == DType::boolean ? pool.bools : is_floating(v.dtype()) ? pool.floats : pool.ints).push_back(v);
+      for (const auto& v : *list)
+        (v.dtype() == DType::boolean ? pool.bools : is_floating(v.dtype()) ? pool.floats : pool.ints).push_back(v);
     for (int i = 0, n = 2 + pick(6); i < n; ++i) operation(pool, depth);
     std::vector<Variable> next, ys;
     for (const auto& c : carry) {
@@ -400,7 +362,8 @@ class RandomProgram {
         if (!(next.back().shape() == s)) next.back() = broadcast_to(next.back(), s);
       }
     }
-    if (next.size() > 1 && one_in(4) && next[0].shape() == next[1].shape() && next[0].dtype() == next[1].dtype()) std::swap(next[0], next[1]);
+    if (next.size() > 1 && one_in(4) && next[0].shape() == next[1].shape() && next[0].dtype() == next[1].dtype())
+      std::swap(next[0], next[1]);
     for (int i = 0, n = pick(4); i < n; ++i) {
       switch (pick(6)) {
         case 0: ys.push_back(next[pick(size(next))]); break;
@@ -419,7 +382,6 @@ class RandomProgram {
   }
 
   RandomProgramOptions options_;
-  std::mt19937_64 random_;
   std::vector<Index> extents_;
   std::vector<Variable> leaves_, numbers_;
   std::map<std::pair<Index, Index>, Variable> weights_;

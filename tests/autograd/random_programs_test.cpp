@@ -97,26 +97,28 @@ TEST_CASE("random program: each pass alone keeps the values") {
 
 TEST_CASE("random program: the plan in f32 is near the interpreter in f64") {
   RandomProgramOptions options{.dtype = DType::f32, .smooth = true};
-  each_program("f32 plan", programs(100, 1000), options, [](std::uint64_t, const RandomProgramOptions&, const std::vector<Variable>& outputs) {
-    return against_reference(outputs, 2e-3, 0.1);  // a few dozen roundings of 6e-8, magnified by quotients and second derivatives
-  });
+  each_program(
+      "f32 plan", programs(100, 1000), options, [](std::uint64_t, const RandomProgramOptions&, const std::vector<Variable>& outputs) {
+        return against_reference(outputs, 2e-3, 0.1);  // a few dozen roundings of 6e-8, magnified by quotients and second derivatives
+      });
 }
 
 TEST_CASE("random program: any number of threads gives the same bits") {
   int before = threads();
   RandomProgramOptions options{.dtype = DType::f32, .large = true, .operations = 9};
-  each_program("threads", programs(12, 100), options, [](std::uint64_t seed, const RandomProgramOptions& o, const std::vector<Variable>& outputs) {
-    set_threads(1);
-    evaluate(outputs);
-    std::string words;
-    for (int count : {2, 3, 5}) {
-      set_threads(count);
-      auto again = RandomProgram(seed, o).record();
-      evaluate(again);
-      if (!same_bits(outputs, again)) words = std::to_string(count) + " threads give other bits than one";
-    }
-    return words;
-  });
+  each_program("threads", programs(12, 100), options,
+               [](std::uint64_t seed, const RandomProgramOptions& o, const std::vector<Variable>& outputs) {
+                 set_threads(1);
+                 evaluate(outputs);
+                 std::string words;
+                 for (int count : {2, 3, 5}) {
+                   set_threads(count);
+                   auto again = RandomProgram(seed, o).record();
+                   evaluate(again);
+                   if (!same_bits(outputs, again)) words = std::to_string(count) + " threads give other bits than one";
+                 }
+                 return words;
+               });
   set_threads(before);
 }
 
