@@ -55,7 +55,7 @@ class Elementwise final : public Operator {
   void gradient(Pullback& p) const override {
     auto x = [&](int i) {  // a formula may compute with a number alone, which must not cost it digits
       if constexpr (Op::arity == 2 && std::is_base_of_v<op::Costly, Op>)
-        if (p.type(i).weak) return cast(p.x(i), p.node.types[0].dtype);
+        if (p.type(i).weak) return cast(p.x(i), p.node.type(0).dtype);
       return p.x(i);
     };
     auto operands = [&](auto f) {
@@ -63,9 +63,7 @@ class Elementwise final : public Operator {
       if constexpr (Op::arity == 2) return f(x(0), x(1));
       if constexpr (Op::arity == 3) return f(x(0), x(1), x(2));
     };
-    auto product = [&](const auto& derivatives) {
-      each_operand(derivatives, [&](int i, const auto& d) { add_product(p, i, p.g(), d); });
-    };
+    auto product = [&](const auto& derivatives) { each_operand(derivatives, [&](int i, const auto& d) { add_product(p, i, p.g(), d); }); };
     if constexpr (op::has_gradient<Op>) {
       product(Op::gradient());
     } else if constexpr (op::has_gradient_y<Op>) {
@@ -124,8 +122,9 @@ struct Table<op::List<Op...>> {
 
 /// Keeps integers as they are; others give floating results.
 constexpr bool keeps_integers(op::Code code) {
-  for (op::Code c : {op::code<op::Negate>, op::code<op::Abs>, op::code<op::Sign>, op::code<op::Square>, op::code<op::Add>, op::code<op::Subtract>,
-                     op::code<op::Multiply>, op::code<op::Maximum>, op::code<op::Minimum>, op::code<op::Where>, op::code<op::Clamp>, op::code<op::Relu>})
+  for (op::Code c :
+       {op::code<op::Negate>, op::code<op::Abs>, op::code<op::Sign>, op::code<op::Square>, op::code<op::Add>, op::code<op::Subtract>,
+        op::code<op::Multiply>, op::code<op::Maximum>, op::code<op::Minimum>, op::code<op::Where>, op::code<op::Clamp>, op::code<op::Relu>})
     if (c == code) return true;
   return false;
 }
@@ -153,23 +152,24 @@ DType operand_dtype(op::Code code, std::span<const Type* const> types) {
 
 Variable elementwise(op::Code code, std::initializer_list<const Variable*> operands) {
   const char* name = op::info[code].name;
-  std::vector<Value*> in;
+  Value* in[3] = {};
   const Type* types[3] = {};
+  std::size_t count = 0;
   Shape shape;
   for (const Variable* v : operands) {
     Value* value = local(name, *v);
-    shape = in.empty() ? value->type.shape : broadcast(name, shape, value->type.shape);
-    types[in.size()] = &value->type;
-    in.push_back(value);
+    shape = count == 0 ? value->type.shape : broadcast(name, shape, value->type.shape);
+    types[count] = &value->type;
+    in[count++] = value;
   }
-  DType dtype = operand_dtype(code, std::span(types, in.size()));
+  DType dtype = operand_dtype(code, std::span(types, count));
   if (op::info[code].boolean_result) {
     dtype = DType::boolean;
   } else if (!is_floating(dtype)) {
     if (!keeps_integers(code)) dtype = DType::f32;
     if (dtype == DType::boolean && code != op::code<op::Where>) dtype = DType::i32;
   }
-  return std::move(record(elementwise_operator(code), {}, std::move(in), {Type{dtype, shape}})[0]);
+  return record(elementwise_operator(code), {}, std::span<Value* const>(in, count), Type{dtype, shape});
 }
 
 int lift_rank(Lift& l, int input, int rank) {

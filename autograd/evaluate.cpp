@@ -60,10 +60,10 @@ struct Numbering {
     for (Value* v : n->inputs) number(v);
     key.push_back(reinterpret_cast<std::uintptr_t>(n->op));
     for (auto a : n->attributes) key.push_back(static_cast<std::uint64_t>(a));
-    key.push_back(n->body ? n->body->serial : 0);
+    key.push_back(n->body() ? n->body()->serial : 0);
     for (Value* v : n->inputs) key.push_back(static_cast<std::uint64_t>(v->slot));
-    for (std::size_t k = 0; k < n->types.size(); ++k) {
-      append_key(key, n->types[k]);
+    for (std::size_t k = 0; k < n->outputs.size(); ++k) {
+      append_key(key, n->type(k));
       Value* v = n->outputs[k];
       int slot = next++;
       if (!v || (v->evaluated() && !through && v->mark == mark)) continue;  // nobody reads it, or it entered as an input
@@ -106,17 +106,17 @@ Program build(const Collected& found, const Numbering& numbering, const std::vec
     Instruction i;
     i.op = n->op;
     i.attributes = n->attributes;
-    i.body = n->body;
-    if (!n->closures.empty()) {
+    i.body = n->shared_body();
+    if (!n->closures().empty()) {
       i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
-      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
+      p.closures.insert(p.closures.end(), n->closures().begin(), n->closures().end());
     }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
     while (input < numbering.inputs.size() && numbering.inputs[input]->slot == next) ++input, ++next;
     i.first = next;
-    i.count = static_cast<int>(n->types.size());
-    for (const auto& t : n->types) p.types[next++] = t;
+    i.count = static_cast<int>(n->outputs.size());
+    for (std::size_t k = 0; k < n->outputs.size(); ++k) p.types[next++] = n->type(k);
     p.code.push_back(std::move(i));
   }
   for (Value* v : outputs) p.outputs.push_back(v->slot);
@@ -153,7 +153,8 @@ struct Running {
 };
 
 /// Runs a plan; gives each output's storage and byte offset.
-std::vector<std::pair<StorageRef, Index>> run(const Plan& plan, const std::vector<Value*>& inputs, const std::vector<CustomCall*>& customs) {
+std::vector<std::pair<StorageRef, Index>> run(const Plan& plan, const std::vector<Value*>& inputs,
+                                              const std::vector<CustomCall*>& customs) {
   std::vector<Binding> bound(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Value* v = inputs[i];
@@ -211,9 +212,8 @@ void forget(Value* v) {
   n->outputs[v->output] = nullptr;
   v->node = nullptr;
   if (n->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  auto inputs = std::move(n->inputs);
+  for (Value* input : n->inputs) release(input);
   delete n;
-  for (Value* input : inputs) release(input);
 }
 
 }  // namespace
@@ -225,7 +225,8 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   for (Value* v : roots)
     if (!v->evaluated()) work.push_back(v);
   if (work.empty()) return;
-  if (!tape.traces.empty()) fail<TapeError>("{}: a value is needed inside the body of a scan, where there is none yet (return it as y)", op);
+  if (!tape.traces.empty())
+    fail<TapeError>("{}: a value is needed inside the body of a scan, where there is none yet (return it as y)", op);
   if (tape.running) fail<TapeError>("{}: a plan is running (custom functions must not use the tape)", op);
   for (Value* v : work) {
     if (v->trace != 0) fail<TapeError>("{}: the variable belongs to the body of a scan that has ended (return it as carry or y)", op);
@@ -240,11 +241,12 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
       if (keeps_residuals(n)) keep_for_gradient(*n);
 
   tape.key.clear();
+  tape.key.reserve(12 * found.nodes.size());
   Numbering numbering{tape.key, found.mark, {}, 0};
   std::vector<CustomCall*> customs;
   for (Node* n : found.nodes) {
-    if (!n->closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
-    for (const auto& closure : n->closures) customs.push_back(closure.get());
+    if (!n->closures().empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
+    for (const auto& closure : n->closures()) customs.push_back(closure.get());
     numbering.node(n, false);
   }
   std::vector<Value*> outputs;
@@ -252,8 +254,8 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   std::vector<ValueRef> residuals;  // of scans: nobody holds them yet
   for (Node* n : found.nodes)
     if (keep && keeps_residuals(n)) {
-      for (std::size_t k = static_cast<std::size_t>(n->body->carries); k < n->types.size(); ++k)
-        if (!n->outputs[k] && is_floating(n->types[k].dtype)) {
+      for (std::size_t k = static_cast<std::size_t>(n->body()->carries); k < n->outputs.size(); ++k)
+        if (!n->outputs[k] && is_floating(n->type(k).dtype)) {
           residuals.push_back(result(n, static_cast<int>(k)));
           residuals.back()->mark = found.mark;
           residuals.back()->slot = -1;
@@ -284,7 +286,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   std::vector<ValueRef> alive;
   for (Value* v : outputs) alive.emplace_back(v);
   for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
-  for (const auto& r : residuals) r->node->kept.emplace_back(r->output, r->storage);
+  for (const auto& r : residuals) r->node->rest->kept.emplace_back(r->output, r->storage);
   for (Value* v : outputs) forget(v);
   tape.forget_stand_ins();
 }

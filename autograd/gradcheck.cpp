@@ -41,7 +41,8 @@ void check(const Function& f, const std::vector<Tensor>& xs, const GradcheckOpti
       double error = std::fabs(g[e] - numeric[e]) / std::max(scale, 1e-3);
       if (error > report.worst || !std::isfinite(error)) report.worst = error;
       if (!(error <= options.tolerance) && report.message.empty())
-        report.message = fmt::format("gradcheck: {} order, operand {}, entry {}: the gradient is {}, the difference quotient {}", order, n, e, g[e], numeric[e]);
+        report.message = fmt::format("gradcheck: {} order, operand {}, entry {}: the gradient is {}, the difference quotient {}", order, n,
+                                     e, g[e], numeric[e]);
     }
   }
 }

@@ -26,10 +26,13 @@ class ConstantOperator final : public Operator {
   bool differentiable() const override { return false; }
   bool cheap(const Instruction&) const override { return true; }
   std::string describe(const Attributes& a) const override { return fmt::format("{}", std::bit_cast<double>(a[0])); }
-  void interpret(const Program&, const Instruction& i, std::span<const Array* const>, std::span<Array> out, const InterpretContext&) const override {
+  void interpret(const Program&, const Instruction& i, std::span<const Array* const>, std::span<Array> out,
+                 const InterpretContext&) const override {
     out[0].data[0] = std::bit_cast<double>(i.attributes[0]);
   }
-  void lower(Lowering& l, const Instruction& i) const override { l.alias(i.first, l.constant(std::bit_cast<double>(i.attributes[0]), l.type(i.first))); }
+  void lower(Lowering& l, const Instruction& i) const override {
+    l.alias(i.first, l.constant(std::bit_cast<double>(i.attributes[0]), l.type(i.first)));
+  }
   int lift(Lift& l) const override { return l.outer.append(*this, l.instruction.attributes, {}, l.body.types[l.instruction.first]); }
   bool rows(RowCheck& c) const override { return always_shared(c); }
 };
@@ -55,7 +58,9 @@ class RandomOperator final : public Operator {
       out[0].data.assign(values.begin(), values.end());
     }
   }
-  void lower(Lowering&, const Instruction&) const override { fail<Error>("random: reached the plan outside of a region (a fault of the fusion pass)"); }
+  void lower(Lowering&, const Instruction&) const override {
+    fail<Error>("random: reached the plan outside of a region (a fault of the fusion pass)");
+  }
   int lift(Lift& l) const override {
     if (l.lifted[0]) return -1;
     return l.outer.append(*this, {l.instruction.attributes[0], l.instruction.attributes[1] * l.steps}, l.inputs, l.type());
@@ -73,10 +78,13 @@ class PositionsOperator final : public Operator {
   constexpr PositionsOperator() : Operator("positions") {}
   bool differentiable() const override { return false; }
   bool cheap(const Instruction&) const override { return true; }
-  void interpret(const Program&, const Instruction&, std::span<const Array* const>, std::span<Array> out, const InterpretContext&) const override {
+  void interpret(const Program&, const Instruction&, std::span<const Array* const>, std::span<Array> out,
+                 const InterpretContext&) const override {
     for (std::size_t n = 0; n < out[0].data.size(); ++n) out[0].data[n] = static_cast<double>(static_cast<Index>(n) % out[0].shape.back());
   }
-  void lower(Lowering&, const Instruction&) const override { fail<Error>("positions: reached the plan outside of a region (a fault of the fusion pass)"); }
+  void lower(Lowering&, const Instruction&) const override {
+    fail<Error>("positions: reached the plan outside of a region (a fault of the fusion pass)");
+  }
   int lift(Lift& l) const override { return l.outer.append(*this, {}, {}, l.body.types[l.instruction.first]); }
   bool rows(RowCheck& c) const override { return always_shared(c); }
 };
@@ -109,7 +117,8 @@ class DetachOperator final : public Operator {
   constexpr DetachOperator() : Operator("detach") {}
   bool differentiable() const override { return false; }
   bool cheap(const Instruction&) const override { return true; }
-  void interpret(const Program&, const Instruction&, std::span<const Array* const> in, std::span<Array> out, const InterpretContext&) const override {
+  void interpret(const Program&, const Instruction&, std::span<const Array* const> in, std::span<Array> out,
+                 const InterpretContext&) const override {
     out[0].data = in[0]->data;
   }
   void lower(Lowering& l, const Instruction& i) const override { l.alias(i.first, l.slot(i.inputs[0])); }

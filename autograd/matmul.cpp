@@ -70,7 +70,8 @@ class MatmulOperator final : public Operator {
         for (Index c = 0; c < e.n; ++c) {
           double s = 0;
           for (Index k = 0; k < e.k; ++k)
-            s += in[0]->data[b * e.m * e.k + (ta ? k * e.m + r : r * e.k + k)] * in[1]->data[b * e.k * e.n + (tb ? c * e.k + k : k * e.n + c)];
+            s += in[0]->data[b * e.m * e.k + (ta ? k * e.m + r : r * e.k + k)] *
+                 in[1]->data[b * e.k * e.n + (tb ? c * e.k + k : k * e.n + c)];
           out[0].data[(b * e.m + r) * e.n + c] = s;
         }
   }
@@ -122,7 +123,7 @@ class MatmulOperator final : public Operator {
   }
 
   int lift(Lift& l) const override {
-    if (l.lifted[1]) {  // a product a step: batched over time
+    if (l.lifted[1] || l.outer.types[l.inputs[1]].shape.rank() > 2) {  // a product a step: batched over time
       for (int k = 0; k < 2; ++k) {
         if (l.lifted[k]) continue;
         Type t = l.outer.types[l.inputs[k]];

@@ -20,10 +20,10 @@ class Pullback {
   const Node& node;
   explicit Pullback(const Node& n) : node(n) {}
   const Type& type(int input) const { return node.inputs[input]->type; }
-  virtual Variable x(int input) = 0;          ///< an operand
-  virtual Variable y(int output = 0) = 0;     ///< a result
-  virtual Variable g(int output = 0) = 0;     ///< its incoming gradient, empty if it has none
-  virtual bool needs(int input) const = 0;    ///< whether anybody asked for this operand's gradient
+  virtual Variable x(int input) = 0;                       ///< an operand
+  virtual Variable y(int output = 0) = 0;                  ///< a result
+  virtual Variable g(int output = 0) = 0;                  ///< its incoming gradient, empty if it has none
+  virtual bool needs(int input) const = 0;                 ///< whether anybody asked for this operand's gradient
   virtual void add(int input, Variable contribution) = 0;  ///< is summed to the operand's shape, once
   /// The contribution `part` to elements start .. of `axis` of an operand, zero elsewhere: collected, so loops over x[t] stay linear.
   virtual void add_slice(int input, int axis, Variable start, Variable part) = 0;
@@ -37,7 +37,7 @@ struct Array {
 
 /// What an interpretation knows beside the values.
 struct InterpretContext {
-  std::uint64_t step = 0;  ///< steps of the enclosing scans, linear
+  std::uint64_t step = 0;                                      ///< steps of the enclosing scans, linear
   std::span<const std::shared_ptr<CustomCall>> closures = {};  ///< of the program's custom operations
 };
 

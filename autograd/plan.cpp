@@ -7,6 +7,7 @@
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
+#include <rewind/core/tile.hpp>
 #include <set>
 
 namespace rw::detail {
@@ -34,7 +35,8 @@ void Plan::bind(std::span<const Binding> inputs, std::span<std::byte* const> to,
   }
 }
 
-void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_operands, std::vector<std::unique_ptr<PackedMatrix>>& own) const {
+void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_operands,
+                std::vector<std::unique_ptr<PackedMatrix>>& own) const {
   for (std::size_t p = 0; p < packs.size(); ++p) {
     const auto& r = packs[p];
     const Binding& in = inputs[static_cast<std::size_t>(r.input)];
@@ -50,9 +52,7 @@ void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_ope
 std::shared_ptr<Plan> make_plan(Program program, const PlanOptions& options) {
   run_passes(program);
   auto plan = std::make_shared<Plan>();
-  auto kept = std::make_shared<Program>(std::move(program));
-  plan->program = kept;
-  Lowering(*kept, *plan, options).run();
+  Lowering(program, *plan, options).run();
   return plan;
 }
 
@@ -154,6 +154,24 @@ void Lowering::alias(int value, Slot slot) {
 
 Slot Lowering::scratch(const Type& t) { return dense_slot(new_buffer(Buffer::Kind::arena, 0, t.shape.size() * size_of(t.dtype)), t); }
 
+std::shared_ptr<const Tile> Lowering::tile(const TileProgram& p) {
+  std::vector<std::uint64_t> key{static_cast<std::uint64_t>(p.dtype), p.operands.size()};
+  for (DType dtype : p.operands) key.push_back(static_cast<std::uint64_t>(dtype));
+  auto pair = [](int high, int low) {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(high)) << 32 | static_cast<std::uint32_t>(low);
+  };
+  for (const auto& i : p.code) {
+    key.push_back(static_cast<std::uint64_t>(i.kind) << 32 | static_cast<std::uint64_t>(i.code) << 1 |
+                  static_cast<std::uint64_t>(i.narrow));
+    key.push_back(pair(i.a, i.b));
+    key.push_back(pair(i.c, i.operand));
+    key.push_back(pair(i.index, 0));
+  }
+  auto& there = tiles_[std::move(key)];
+  if (!there) there = std::make_shared<const Tile>(p);
+  return there;
+}
+
 Slot Lowering::constant(double number, const Type& type) {
   Tensor value = Tensor::full(Shape{}, number, type.dtype);
   double bits = 0;
@@ -203,7 +221,8 @@ int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index r
   PackRequest r{buffer.index, b.offset * size_of(dtype), dtype, k, n, row, column};
   for (std::size_t p = 0; p < plan_.packs.size(); ++p) {
     const auto& q = plan_.packs[p];
-    if (q.input == r.input && q.offset == r.offset && q.k == k && q.n == n && q.row == row && q.column == column) return static_cast<int>(p);
+    if (q.input == r.input && q.offset == r.offset && q.k == k && q.n == n && q.row == row && q.column == column)
+      return static_cast<int>(p);
   }
   plan_.packs.push_back(r);
   return static_cast<int>(plan_.packs.size()) - 1;
@@ -288,7 +307,7 @@ class Gaps {
     by_size_.erase({gap->second, gap->first});
     return gaps_.erase(gap);
   }
-  Map gaps_;                                    // begin -> size
+  Map gaps_;                                   // begin -> size
   std::set<std::pair<Index, Index>> by_size_;  // size, begin
   Index end_ = 0;
 };
@@ -301,7 +320,8 @@ void Lowering::layout() {
   auto size_of_buffer = [&](int b) { return (plan_.buffers[b].bytes + alignment - 1) / alignment * alignment; };
   std::vector<int> order;
   for (std::size_t b = 0; b < plan_.buffers.size(); ++b)
-    if (plan_.buffers[b].kind == Buffer::Kind::arena && plan_.buffers[b].first >= 0 && plan_.buffers[b].bytes > 0) order.push_back(static_cast<int>(b));
+    if (plan_.buffers[b].kind == Buffer::Kind::arena && plan_.buffers[b].first >= 0 && plan_.buffers[b].bytes > 0)
+      order.push_back(static_cast<int>(b));
   std::vector<int> ends = order;
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return plan_.buffers[a].first < plan_.buffers[b].first; });
   std::stable_sort(ends.begin(), ends.end(), [&](int a, int b) { return plan_.buffers[a].last < plan_.buffers[b].last; });

@@ -1,6 +1,7 @@
 // Plan: a program made ready to run: steps over buffers whose places are fixed. Internal to autograd.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <rewind/autograd/operator.hpp>
 #include <span>
@@ -8,7 +9,9 @@
 
 namespace rw {
 class PackedMatrix;
-}
+class Tile;
+struct TileProgram;
+}  // namespace rw
 
 namespace rw::detail {
 
@@ -20,12 +23,12 @@ struct Binding {
 
 /// What a running plan knows: where its buffers are, and where it stands in enclosing loops.
 struct Frame {
-  std::byte* const* base = nullptr;  ///< address of each buffer
-  std::uint64_t step = 0;            ///< steps of enclosing scans, linear: numbers random elements
-  Index row = 0;                     ///< first row of the batch, where a scan's batch is divided
-  bool split = true;                 ///< steps may use the team
-  const Binding* inputs = nullptr;   ///< of the plan
-  CustomCall* const* customs = nullptr;  ///< closures of custom operations
+  std::byte* const* base = nullptr;            ///< address of each buffer
+  std::uint64_t step = 0;                      ///< steps of enclosing scans, linear: numbers random elements
+  Index row = 0;                               ///< first row of the batch, where a scan's batch is divided
+  bool split = true;                           ///< steps may use the team
+  const Binding* inputs = nullptr;             ///< of the plan
+  CustomCall* const* customs = nullptr;        ///< closures of custom operations
   const PackedMatrix* const* packs = nullptr;  ///< right operands packed for the whole run, by pack request
 };
 
@@ -67,19 +70,18 @@ struct PackRequest {
 
 struct Buffer {
   enum class Kind : std::uint8_t { input, output, arena, constant } kind = Kind::arena;
-  int index = 0;           ///< of the input or output; of the constant
+  int index = 0;  ///< of the input or output; of the constant
   Index bytes = 0;
   int first = -1, last = -1;  ///< steps that use it
-  Index offset = 0;        ///< in the arena
+  Index offset = 0;           ///< in the arena
 };
 
 struct Plan {
   std::vector<Buffer> buffers;
   std::vector<std::unique_ptr<Step>> steps;
-  std::vector<Slot> outputs;         ///< where each output of the program lies, dense
-  std::vector<double> constants;     ///< bits of any dtype
+  std::vector<Slot> outputs;      ///< where each output of the program lies, dense
+  std::vector<double> constants;  ///< bits of any dtype
   Index arena_bytes = 0;
-  std::shared_ptr<const Program> program;  ///< after all passes
   std::vector<PackRequest> packs;
 
   /// Addresses of all buffers, given those of inputs, outputs and arena; base has buffers.size() entries.
@@ -127,6 +129,8 @@ class Lowering {
   void alias(int value, Slot slot);
   /// Memory for the time of the next step.
   Slot scratch(const Type& type);
+  /// The tile machine's form of a program: equal programs of a plan share one.
+  std::shared_ptr<const Tile> tile(const TileProgram& tile_program);
   /// A number of the plan, of a rank-0 type.
   Slot constant(double number, const Type& type);
   /// The number behind a value, if it is a constant of the structure.
@@ -160,8 +164,9 @@ class Lowering {
   Plan& plan_;
   PlanOptions options_;
   std::vector<Slot> slots_;
-  std::vector<char> placed_;     ///< slot chosen before the value is made
+  std::vector<char> placed_;  ///< slot chosen before the value is made
   std::vector<int> producers_;
+  std::map<std::vector<std::uint64_t>, std::shared_ptr<const Tile>> tiles_;
 };
 
 }  // namespace rw::detail

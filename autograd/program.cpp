@@ -77,7 +77,8 @@ std::string to_string(const Program& program, int indent) {
 }
 
 void append_key(std::vector<std::uint64_t>& key, const Type& type) {
-  key.push_back(static_cast<std::uint64_t>(type.dtype) | static_cast<std::uint64_t>(type.weak) << 8 | static_cast<std::uint64_t>(type.shape.rank()) << 16);
+  key.push_back(static_cast<std::uint64_t>(type.dtype) | static_cast<std::uint64_t>(type.weak) << 8 |
+                static_cast<std::uint64_t>(type.shape.rank()) << 16);
   for (Index extent : type.shape) key.push_back(static_cast<std::uint64_t>(extent));
 }
 
@@ -95,8 +96,8 @@ void append_key(std::vector<std::uint64_t>& key, const Program& program) {
   for (int v : program.outputs) key.push_back(static_cast<std::uint64_t>(v));
 }
 
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures,
-                             std::vector<Variable>* all_values) {
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs,
+                             std::span<const std::shared_ptr<CustomCall>> closures, std::vector<Variable>* all_values) {
   std::vector<Variable> values(program.types.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) values[program.inputs[i]] = inputs[i];
   for (const auto& i : program.code) {
@@ -105,7 +106,8 @@ std::vector<Variable> replay(const Program& program, const std::vector<Variable>
     for (int v : i.inputs) in.push_back(local(i.op->name(), values[v]));
     std::vector<Type> types(program.types.begin() + i.first, program.types.begin() + i.first + i.count);
     Closures own;
-    if (int count = i.op->closures(i.body.get())) own.assign(closures.begin() + i.attributes[2], closures.begin() + i.attributes[2] + count);
+    if (int count = i.op->closures(i.body.get()))
+      own.assign(closures.begin() + i.attributes[2], closures.begin() + i.attributes[2] + count);
     auto made = record(*i.op, i.attributes, std::move(in), std::move(types), i.body, std::move(own));
     made[0].handle()->node->history &= i.history;
     for (int k = 0; k < i.count; ++k) values[i.first + k] = std::move(made[k]);

@@ -13,7 +13,7 @@ struct Program;
 struct Instruction {
   const Operator* op = nullptr;
   Attributes attributes{};
-  std::vector<int> inputs;  ///< value numbers
+  std::vector<int> inputs;   ///< value numbers
   int first = 0, count = 1;  ///< results are values first .. first+count-1
   std::shared_ptr<const Body> body;
   bool history = true;  ///< false if recorded under NoGrad
@@ -64,7 +64,7 @@ void append_key(std::vector<std::uint64_t>& key, const Program& program);
 void append_key(std::vector<std::uint64_t>& key, const Type& type);
 
 /// Runs a program as recorded operations of the current trace. inputs must be local; `closures` are those that its custom operations call.
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures = {},
-                             std::vector<Variable>* all_values = nullptr);
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs,
+                             std::span<const std::shared_ptr<CustomCall>> closures = {}, std::vector<Variable>* all_values = nullptr);
 
 }  // namespace rw::detail

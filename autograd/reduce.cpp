@@ -68,7 +68,7 @@ class ReduceOperator final : public Operator {
     auto kind = static_cast<Reduction>(i.attributes[0]);
     auto mask = static_cast<std::uint32_t>(i.attributes[1]);
     Shape kept = reduced(in[0]->shape, mask, true);
-    double start = kind == Reduction::sum ? 0
+    double start = kind == Reduction::sum                                ? 0
                    : kind == Reduction::max || kind == Reduction::argmax ? -std::numeric_limits<double>::infinity()
                                                                          : std::numeric_limits<double>::infinity();
     std::vector<double> best(out[0].data.size(), start);
@@ -81,7 +81,8 @@ class ReduceOperator final : public Operator {
       double x = in[0]->data[n];
       if (kind == Reduction::sum) {
         best[at] += x;
-      } else if (!seen[at] || (!std::isnan(best[at]) && (std::isnan(x) || (kind == Reduction::max || kind == Reduction::argmax ? x > best[at] : x < best[at])))) {
+      } else if (!seen[at] || (!std::isnan(best[at]) &&
+                               (std::isnan(x) || (kind == Reduction::max || kind == Reduction::argmax ? x > best[at] : x < best[at])))) {
         best[at] = x;
         out[0].data[at] = static_cast<double>(position);
       }
@@ -140,8 +141,8 @@ class SumStepsOperator final : public Operator {
     l.emit({x, y}, [=](const Frame& f) {
       const Shape& s = x.shape();
       Index first = reversed ? (s[0] - 1) * x.strides[0] * size_of(x.type.dtype) : 0;
-      sum_steps(x.type.dtype, s[2], s[1], s[0], x.address(f) + first, x.strides[1], reversed ? -x.strides[0] : x.strides[0], y.address(f), false,
-                f.split);
+      sum_steps(x.type.dtype, s[2], s[1], s[0], x.address(f) + first, x.strides[1], reversed ? -x.strides[0] : x.strides[0], y.address(f),
+                false, f.split);
     });
     l.finish(i.first, y);
   }
@@ -196,9 +197,7 @@ Variable mean_of(const Variable& x, std::uint32_t mask, bool keep) {
   return reduction(Reduction::sum, floating, mask, keep) * constant(1.0 / static_cast<double>(n));
 }
 
-Variable variance_of(const Variable& x, std::uint32_t mask, bool keep) {
-  return mean_of(square(x - mean_of(x, mask, true)), mask, keep);
-}
+Variable variance_of(const Variable& x, std::uint32_t mask, bool keep) { return mean_of(square(x - mean_of(x, mask, true)), mask, keep); }
 
 Variable norm_of(const Variable& x, std::uint32_t mask, bool keep) {
   auto squares = reduction(Reduction::sum, square(x), mask, keep);

@@ -22,8 +22,10 @@ struct Entry {
   Function value;
 };
 
-#define REWIND_REFERENCE(Op, formula) \
-  Entry { op::code<op::Op>, [](double x, [[maybe_unused]] double y, [[maybe_unused]] double z) -> double { return formula; } }
+#define REWIND_REFERENCE(Op, formula)                                                                                  \
+  Entry {                                                                                                              \
+    op::code<op::Op>, [](double x, [[maybe_unused]] double y, [[maybe_unused]] double z) -> double { return formula; } \
+  }
 
 const Entry entries[] = {
     REWIND_REFERENCE(Negate, -x),
@@ -62,7 +64,7 @@ const Entry entries[] = {
     REWIND_REFERENCE(LogicalAnd, x != 0 && y != 0),
     REWIND_REFERENCE(LogicalOr, x != 0 || y != 0),
     REWIND_REFERENCE(Where, x != 0 ? y : z),
-    REWIND_REFERENCE(Clamp, x < y ? y : x > z ? z : x),
+    REWIND_REFERENCE(Clamp, x<y ? y : x> z ? z : x),
 };
 #undef REWIND_REFERENCE
 
@@ -109,6 +111,8 @@ Array to_array(const Tensor& tensor) {
   return {tensor.shape(), std::vector<double>(data, data + tensor.size())};
 }
 
-Tensor to_tensor(const Array& array, DType dtype) { return Tensor::of<double>(array.shape, std::span<const double>(array.data)).cast(dtype); }
+Tensor to_tensor(const Array& array, DType dtype) {
+  return Tensor::of<double>(array.shape, std::span<const double>(array.data)).cast(dtype);
+}
 
 }  // namespace rw::detail

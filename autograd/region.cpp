@@ -18,8 +18,9 @@ struct Stream {
 
 class RegionStep final : public Step {
  public:
-  RegionStep(const TileProgram& program, const Shape& space, std::vector<Slot> slots, std::vector<TileOperand> operands, std::vector<Stream> streams)
-      : tile_(program), space_(space), slots_(std::move(slots)), operands_(std::move(operands)), streams_(std::move(streams)) {
+  RegionStep(std::shared_ptr<const Tile> tile, const Shape& space, std::vector<Slot> slots, std::vector<TileOperand> operands,
+             std::vector<Stream> streams)
+      : tile_(std::move(tile)), space_(space), slots_(std::move(slots)), operands_(std::move(operands)), streams_(std::move(streams)) {
     rows_ = 1;
     for (int a = 0; a + 1 < space_.rank(); ++a) rows_ *= space_[a];
   }
@@ -31,14 +32,14 @@ class RegionStep final : public Step {
     for (const auto& s : streams_)
       operands[s.operand].counter = frame.step * static_cast<std::uint64_t>(s.step) + static_cast<std::uint64_t>(frame.row * s.row);
     if (frame.split) {
-      tile_.run(space_, operands.data(), true);
+      tile_->run(space_, operands.data(), true);
     } else {
-      tile_.run(space_, operands.data(), 0, rows_);
+      tile_->run(space_, operands.data(), 0, rows_);
     }
   }
 
  private:
-  Tile tile_;
+  std::shared_ptr<const Tile> tile_;
   Shape space_;
   Index rows_;
   std::vector<Slot> slots_;
@@ -62,7 +63,7 @@ class Builder {
       Slot to = l_.result(region_.first + static_cast<int>(o));
       add({.kind = TileProgram::Kind::store, .narrow = narrow_[v] != 0, .a = values_[v], .operand = operand(to, narrow_[v] != 0)});
     }
-    l_.emit(std::make_unique<RegionStep>(program_, space_, slots_, operands_, streams_), slots_);
+    l_.emit(std::make_unique<RegionStep>(l_.tile(program_), space_, slots_, operands_, streams_), slots_);
   }
 
  private:
@@ -118,7 +119,8 @@ class Builder {
     bool as_narrow = narrow || (space_.back() != 1 && !full_width(s) && s.size() != 1);
     auto [loaded, fresh] = loads_.try_emplace({v, as_narrow}, -1);
     if (fresh)
-      loaded->second = add({.kind = TileProgram::Kind::load, .narrow = as_narrow, .operand = operand(l_.slot(region_.inputs[in->second]), as_narrow)});
+      loaded->second =
+          add({.kind = TileProgram::Kind::load, .narrow = as_narrow, .operand = operand(l_.slot(region_.inputs[in->second]), as_narrow)});
     return loaded->second;
   }
 
@@ -163,9 +165,9 @@ class Builder {
   const Program& body_;
   TileProgram program_;
   Shape space_;
-  std::map<int, int> input_;                    ///< value of the body -> which input
-  std::map<std::pair<int, bool>, int> loads_;   ///< what was loaded already
-  std::vector<int> values_;                     ///< value of the body -> tile value
+  std::map<int, int> input_;                   ///< value of the body -> which input
+  std::map<std::pair<int, bool>, int> loads_;  ///< what was loaded already
+  std::vector<int> values_;                    ///< value of the body -> tile value
   std::vector<char> narrow_;
   std::vector<Slot> slots_;
   std::vector<TileOperand> operands_;

@@ -44,7 +44,8 @@ class ScanOperator final : public Operator {
       auto closures = body.closures ? context.closures.subspan(static_cast<std::size_t>(i.attributes[2])) : context.closures;
       auto results = detail::interpret(body.program, std::move(inputs), {context.step * steps + t, closures});
       for (std::size_t y = carries; y < results.size(); ++y)
-        std::copy(results[y].data.begin(), results[y].data.end(), out[y].data.begin() + static_cast<std::ptrdiff_t>(t * results[y].data.size()));
+        std::copy(results[y].data.begin(), results[y].data.end(),
+                  out[y].data.begin() + static_cast<std::ptrdiff_t>(t * results[y].data.size()));
       results.resize(carries);
       carry = std::move(results);
     }
@@ -101,7 +102,8 @@ Variable OpenTrace::parameter(const Type& type) {
   return Variable::adopt(value);
 }
 
-Program OpenTrace::program(std::span<const Variable> outputs, bool all_captures, std::vector<ValueRef>* captured, std::vector<Node*>* made_by) {
+Program OpenTrace::program(std::span<const Variable> outputs, bool all_captures, std::vector<ValueRef>* captured,
+                           std::vector<Node*>* made_by) {
   std::vector<Value*> work, roots;
   for (const auto& v : outputs) roots.push_back(local("scan", v));
   std::uint64_t mark = tape_.next_mark++;
@@ -138,17 +140,17 @@ Program OpenTrace::program(std::span<const Variable> outputs, bool all_captures,
     Instruction i;
     i.op = n->op;
     i.attributes = n->attributes;
-    i.body = n->body;
-    if (!n->closures.empty()) {
+    i.body = n->shared_body();
+    if (!n->closures().empty()) {
       i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
-      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
+      p.closures.insert(p.closures.end(), n->closures().begin(), n->closures().end());
     }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
     i.first = static_cast<int>(p.types.size());
-    i.count = static_cast<int>(n->types.size());
-    for (std::size_t k = 0; k < n->types.size(); ++k) {
-      int slot = p.add_value(n->types[k]);
+    i.count = static_cast<int>(n->outputs.size());
+    for (std::size_t k = 0; k < n->outputs.size(); ++k) {
+      int slot = p.add_value(n->type(k));
       if (Value* v = n->outputs[k]) v->mark = mark, v->slot = slot;
     }
     p.code.push_back(std::move(i));

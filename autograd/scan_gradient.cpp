@@ -24,16 +24,16 @@ struct Wish {
 /// A differentiated body.
 struct Derivative {
   std::shared_ptr<const Body> backward;
-  std::vector<int> carries;    ///< which carries have gradients, in the order of the backward carries
-  std::vector<int> captures;   ///< captures whose gradients are accumulated, behind those
-  std::vector<int> ys;         ///< forward ys whose gradients are read: the first xs
-  std::vector<int> residuals;  ///< values of the forward body that are read: the next xs
+  std::vector<int> carries;                ///< which carries have gradients, in the order of the backward carries
+  std::vector<int> captures;               ///< captures whose gradients are accumulated, behind those
+  std::vector<int> ys;                     ///< forward ys whose gradients are read: the first xs
+  std::vector<int> residuals;              ///< values of the forward body that are read: the next xs
   std::shared_ptr<const Program> forward;  ///< the forward body with scans in it that have more ys now, if there are such
-  std::vector<int> xs_read;    ///< forward xs that are read: the last xs
-  std::vector<int> constants;  ///< forward captures that are read
-  std::vector<int> xs;         ///< forward xs whose gradients are the backward ys
-  std::vector<ValueRef> outside;  ///< what rules of custom operations read beside these: the last constants
-  Closures closures;              ///< of the backward body
+  std::vector<int> xs_read;                ///< forward xs that are read: the last xs
+  std::vector<int> constants;              ///< forward captures that are read
+  std::vector<int> xs;                     ///< forward xs whose gradients are the backward ys
+  std::vector<ValueRef> outside;           ///< what rules of custom operations read beside these: the last constants
+  Closures closures;                       ///< of the backward body
 };
 
 struct Cache {
@@ -50,7 +50,8 @@ Cache& cache_of(const Body& body) {
 class Cut {
  public:
   /// Instructions below `boundary` are forward. `free` marks values that cost nothing to have (xs, captures).
-  Cut(const Program& joint, std::size_t boundary, std::vector<char> free) : joint_(joint), made_(producers(joint)), boundary_(boundary), have_(std::move(free)) {
+  Cut(const Program& joint, std::size_t boundary, std::vector<char> free)
+      : joint_(joint), made_(producers(joint)), boundary_(boundary), have_(std::move(free)) {
     kept.assign(joint.types.size(), 0);
     again.assign(joint.types.size(), 0);
     std::vector<char> read(joint.types.size());
@@ -99,7 +100,7 @@ class Cut {
 /// Turns the recording of a differentiated body into a derivative.
 class Differentiator {
  public:
-  Differentiator(const Body& body, const Closures& closures, const Wish& wish)
+  Differentiator(const Body& body, std::span<const std::shared_ptr<CustomCall>> closures, const Wish& wish)
       : body_(body), closures_(closures), wish_(wish), program_(body.program) {}
 
   Derivative run() {
@@ -108,8 +109,9 @@ class Differentiator {
     struct Restore {
       Tape& tape;
       bool no_grad, in_rule;
-      ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule; }
-    } restore{tape, no_grad, in_rule};
+      std::vector<Tape::RuleConstant> constants;  // else the first differentiation of a body would record others than later ones
+      ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule, tape.rule_constants = std::move(constants); }
+    } restore{tape, no_grad, in_rule, std::exchange(tape.rule_constants, {})};
     record_joint();
     cut();
     return std::move(d_);
@@ -168,12 +170,12 @@ class Differentiator {
       const Node& node = *values[i.first].handle()->node;
       Instruction c = i;
       for (int& v : c.inputs) v = number[v];
-      c.body = node.body;
+      c.body = node.shared_body();
       c.first = static_cast<int>(grown.types.size());
-      c.count = static_cast<int>(node.types.size());
+      c.count = static_cast<int>(node.outputs.size());
       more |= c.count != i.count;
       for (int k = 0; k < c.count; ++k) {
-        int v = grown.add_value(node.types[k]);
+        int v = grown.add_value(node.type(k));
         if (k < i.count) number[i.first + k] = v;
         const Value* value = node.outputs[k];
         if (value && value->mark == mark && value->slot >= 0) of_body_[value->slot] = v;
@@ -181,7 +183,8 @@ class Differentiator {
       grown.code.push_back(std::move(c));
     }
     for (int v : program_.outputs) grown.outputs.push_back(number[v]);
-    for (std::size_t i = 0; i < grown.inputs.size(); ++i) of_body_[joint_.inputs[static_cast<std::size_t>(first_forward_) + i]] = grown.inputs[i];
+    for (std::size_t i = 0; i < grown.inputs.size(); ++i)
+      of_body_[joint_.inputs[static_cast<std::size_t>(first_forward_) + i]] = grown.inputs[i];
     if (more) d_.forward = std::make_shared<const Program>(std::move(grown));
   }
 
@@ -248,7 +251,7 @@ class Differentiator {
   }
 
   const Body& body_;
-  const Closures& closures_;
+  std::span<const std::shared_ptr<CustomCall>> closures_;
   const Wish& wish_;
   const Program& program_;
   Program joint_;
@@ -259,7 +262,7 @@ class Differentiator {
 };
 
 /// One differentiation serves all scans of the body; closures may differ from call to call, so where there are some each has its own.
-std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish) {
+std::shared_ptr<const Derivative> derivative_of(const Body& body, std::span<const std::shared_ptr<CustomCall>> closures, const Wish& wish) {
   auto make = [&] { return std::make_shared<const Derivative>(Differentiator(body, closures, wish).run()); };
   if (body.closures) return make();
   auto& there = cache_of(body).derivatives[wish];
@@ -270,7 +273,7 @@ std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures
 /// Adds ys to a scan that is recorded already: values of its body by number, or of `forward`, the body with scans in it that have grown.
 /// Gives the result number of each.
 std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const Program* forward) {
-  const Body& body = *node.body;
+  const Body& body = *node.body();
   const Program& base = forward ? *forward : body.program;
   std::shared_ptr<const Body> fresh;
   auto& grown = body.closures ? fresh : cache_of(body).grown[{forward, body_values}];
@@ -294,40 +297,40 @@ std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const P
   for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
     Type type = base.types[outputs[o]];
     type.shape.insert(0, node.attributes[1]);
-    node.types.push_back(type);
+    node.rest->types.push_back(type);
     node.outputs.push_back(nullptr);
   }
-  node.body = grown;
+  node.rest->body = grown;
   return results;
 }
 
 }  // namespace
 
 void keep_for_gradient(Node& node) {
-  const Body& body = *node.body;
+  const Body& body = *node.body();
   Wish wish;
-  for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
+  for (std::size_t o = 0; o < node.outputs.size(); ++o) wish.incoming.push_back(is_floating(node.type(o).dtype));
   for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
-  auto d = derivative_of(body, node.closures, wish);
+  auto d = derivative_of(body, node.closures(), wish);
   add_ys(node, d->residuals, d->forward.get());
 }
 
 void scan_gradient(Pullback& p) {
   auto& node = const_cast<Node&>(p.node);
-  auto body = node.body;  // stays alive while the node grows
+  auto body = node.shared_body();  // stays alive while the node grows
   int carries = body->carries;
   Index steps = node.attributes[1];
   Wish wish;
-  for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
+  for (std::size_t o = 0; o < node.outputs.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
-  auto derivative = derivative_of(*body, node.closures, wish);
+  auto derivative = derivative_of(*body, node.closures(), wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
 
   std::vector<Variable> inputs;
   for (int c : d.carries) {
     Variable g = p.g(c);
-    inputs.push_back(g.empty() ? zeros(node.types[c].shape, node.types[c].dtype) : g);
+    inputs.push_back(g.empty() ? zeros(node.type(c).shape, node.type(c).dtype) : g);
   }
   for (int i : d.captures) inputs.push_back(zeros(node.inputs[i]->type.shape, node.inputs[i]->type.dtype));
   for (int y : d.ys) inputs.push_back(p.g(carries + y));

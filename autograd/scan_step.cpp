@@ -102,16 +102,16 @@ class ScanStep final : public Step {
   Index steps_;
   int carries_, xs_;
   Index closures_ = 0;  ///< first of those that its body calls
-  Program program_;  ///< the body with the outputs that are really written
+  Program program_;     ///< the body with the outputs that are really written
   std::vector<Rows> rows_;
   Index batch_;
   double work_;
-  std::vector<Lane> inputs_;       ///< carries' first values, xs, captures
-  std::vector<int> plan_inputs_;   ///< which input of the outer plan a capture lies in, or -1
-  std::vector<Slot> last_;         ///< the carries' last values
-  std::vector<Lane> ys_;           ///< all ys of the scan
+  std::vector<Lane> inputs_;      ///< carries' first values, xs, captures
+  std::vector<int> plan_inputs_;  ///< which input of the outer plan a capture lies in, or -1
+  std::vector<Slot> last_;        ///< the carries' last values
+  std::vector<Lane> ys_;          ///< all ys of the scan
   std::vector<CarryPlan> plans_;
-  std::vector<int> y_outputs_;     ///< y -> output of the loop's program, -1 for histories and for ys that are carries
+  std::vector<int> y_outputs_;  ///< y -> output of the loop's program, -1 for histories and for ys that are carries
 
  private:
   /// The plan for so many rows, made at its first use.
@@ -159,7 +159,7 @@ class ScanStep final : public Step {
     inner.inputs = bound.data();
     inner.customs = frame.customs + closures_;
     for (int c = 0; c < carries_; ++c) previous[c] = bound[c].data;
-    auto rows_bytes = [&](int c) { return divided_bytes(c, plan); };
+    auto rows_bytes = [&](int c) { return plan.buffers[static_cast<std::size_t>(c)].bytes; };  // inputs are the first buffers
     for (Index k = 0; k < steps_; ++k) {
       Index t = reverse_ ? steps_ - 1 - k : k, after = reverse_ ? t - 1 : t + 1;
       bool final = k + 1 == steps_;
@@ -200,10 +200,6 @@ class ScanStep final : public Step {
   }
 
   std::byte* last_address(const Frame& frame, int c, Index row) const { return last_[c].address(frame) + row * inputs_[c].row; }
-  Index divided_bytes(int c, const Plan& plan) const {
-    const Type& t = plan.program->types[plan.program->inputs[c]];
-    return t.shape.size() * size_of(t.dtype);
-  }
 
   mutable std::mutex guard_;
   mutable std::vector<std::pair<Index, std::shared_ptr<Plan>>> variants_;

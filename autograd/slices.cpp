@@ -203,7 +203,8 @@ void accumulate_rows(const View& in, const View& out) {
   for_each_index(rows, [&](std::span<const Index> index, Index) {
     auto* x = static_cast<const T*>(in.data);
     auto* y = static_cast<T*>(out.data);
-    for (std::size_t a = 0; a < index.size(); ++a) x += index[a] * in.strides[static_cast<int>(a)], y += index[a] * out.strides[static_cast<int>(a)];
+    for (std::size_t a = 0; a < index.size(); ++a)
+      x += index[a] * in.strides[static_cast<int>(a)], y += index[a] * out.strides[static_cast<int>(a)];
     if (from == 1 && to == 1) {
       for (Index c = 0; c < columns; ++c) y[c] += x[c];
     } else {
@@ -259,7 +260,8 @@ std::vector<Variable> split(const Variable& x, Index parts, Index axis) {
   int a = normal_axis("split", axis, x.rank());
   Index extent = x.shape()[a];
   if (parts < 1 || extent % parts != 0)
-    fail<ShapeError>("split: axis {} of {} has extent {}, which is no multiple of {} (equal parts are needed)", a, x.shape(), extent, parts);
+    fail<ShapeError>("split: axis {} of {} has extent {}, which is no multiple of {} (equal parts are needed)", a, x.shape(), extent,
+                     parts);
   std::vector<Variable> result;
   for (Index i = 0; i < parts; ++i) result.push_back(part(x, a, constant(static_cast<double>(i * (extent / parts))), extent / parts));
   return result;
@@ -281,7 +283,7 @@ Variable concatenate(std::span<const Variable> parts, Index axis) {
     in.push_back(local("concatenate", p));
   }
   if (in.size() == 1) return parts[0];
-  return std::move(record(concatenate_operator, {a}, std::move(in), {type})[0]);
+  return record(concatenate_operator, {a}, in, type);
 }
 
 Variable stack(std::span<const Variable> parts, Index axis) {

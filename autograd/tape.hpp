@@ -10,12 +10,12 @@ namespace rw {
 
 /// Counters of this thread's tape.
 struct TapeStatistics {
-  std::uint64_t records = 0;     ///< operations recorded
-  std::uint64_t runs = 0;        ///< programs run
-  std::uint64_t plans = 0;       ///< plans made
-  std::uint64_t hits = 0;        ///< runs whose plan was there already
-  std::uint64_t cached = 0;      ///< plans kept now
-  Index arena_bytes = 0;         ///< of the largest plan kept
+  std::uint64_t records = 0;  ///< operations recorded
+  std::uint64_t runs = 0;     ///< programs run
+  std::uint64_t plans = 0;    ///< plans made
+  std::uint64_t hits = 0;     ///< runs whose plan was there already
+  std::uint64_t cached = 0;   ///< plans kept now
+  Index arena_bytes = 0;      ///< of the largest plan kept
 };
 
 namespace tape {

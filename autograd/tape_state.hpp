@@ -35,8 +35,8 @@ struct KeyHash {
 };
 
 struct Tape {
-  std::vector<Trace*> traces;  ///< innermost last; empty outside of scans
-  Value* held = nullptr;       ///< list of pending values with handles
+  std::vector<Trace*> traces;                ///< innermost last; empty outside of scans
+  Value* held = nullptr;                     ///< list of pending values with handles
   std::uint64_t next_id = 1, next_mark = 1;  ///< of recordings; of walks and traces
   bool no_grad = false, evaluating_model = false, in_rule = false, running = false;
 
@@ -79,7 +79,7 @@ struct Tape {
   void free_orphans();
   void forget_stand_ins();
   Value* rule_constant(double number);  ///< with a handle to it
-  void drop_plans(std::size_t most);  ///< until there are no more than so many
+  void drop_plans(std::size_t most);    ///< until there are no more than so many
 };
 
 /// This thread's tape.

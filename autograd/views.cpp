@@ -192,8 +192,7 @@ Variable reshape(const Variable& x, const Shape& shape) {
   int open = -1;
   Index known = 1;
   for (int i = 0; i < to.rank(); ++i) {
-    if (to[i] < -1 || (to[i] == -1 && open >= 0))
-      fail<ShapeError>("reshape: extents must be >= 0, one may be -1: got {}", shape);
+    if (to[i] < -1 || (to[i] == -1 && open >= 0)) fail<ShapeError>("reshape: extents must be >= 0, one may be -1: got {}", shape);
     if (to[i] == -1) {
       open = i;
     } else {
@@ -217,8 +216,7 @@ Variable newaxis(const Variable& x, Index axis) {
 
 Variable transpose(const Variable& x, const Dims& axes) {
   int rank = x.rank();
-  if (axes.rank() != rank)
-    fail<ShapeError>("transpose: {} axes for {} (each axis must be named once)", axes.rank(), x.shape());
+  if (axes.rank() != rank) fail<ShapeError>("transpose: {} axes for {} (each axis must be named once)", axes.rank(), x.shape());
   std::uint32_t seen = 0;
   Dims order;
   Shape shape;

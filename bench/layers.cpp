@@ -25,7 +25,12 @@ struct NormLstmCell {
     Variable h, c;
   };
   NormLstmCell(Index inputs, Index hidden)
-      : wx({inputs, 4 * hidden}), wh({hidden, 4 * hidden}, init::orthogonal()), b({4 * hidden}), norm_x(4 * hidden), norm_h(4 * hidden), norm_c(hidden) {}
+      : wx({inputs, 4 * hidden}),
+        wh({hidden, 4 * hidden}, init::orthogonal()),
+        b({4 * hidden}),
+        norm_x(4 * hidden),
+        norm_h(4 * hidden),
+        norm_c(hidden) {}
   State operator()(const Variable& x, const State& s) const {
     auto [f, i, g, o] = split<4>(norm_x(matmul(x, wx)) + norm_h(matmul(s.h, wh)) + b);
     auto c = sigmoid(f) * s.c + sigmoid(i) * tanh(g);
@@ -70,12 +75,13 @@ struct Bench {
     double f = flop / forward_seconds * 1e-9, g = 3 * flop / train_seconds * 1e-9;
     if (json) {
       fmt::print(
-          "{{\"kind\": \"{}\", \"B\": {}, \"T\": {}, \"H\": {}, \"threads\": {}, \"forward_ms\": {:.3f}, \"train_ms\": {:.3f}, \"forward_gfs\": {:.1f}, "
+          "{{\"kind\": \"{}\", \"B\": {}, \"T\": {}, \"H\": {}, \"threads\": {}, \"forward_ms\": {:.3f}, \"train_ms\": {:.3f}, "
+          "\"forward_gfs\": {:.1f}, "
           "\"train_gfs\": {:.1f}, \"peak_gfs\": {:.1f}}}\n",
           kind, s.b, s.t, s.h, threads, forward_seconds * 1e3, train_seconds * 1e3, f, g, peak * 1e-9);
     } else {
-      fmt::print("{:<8}{:>5}{:>5}{:>6}{:>12.3f}{:>12.3f}{:>10.1f}{:>10.1f}{:>9.2f}\n", kind, s.b, s.t, s.h, forward_seconds * 1e3, train_seconds * 1e3, f, g,
-                 g * 1e9 / peak);
+      fmt::print("{:<8}{:>5}{:>5}{:>6}{:>12.3f}{:>12.3f}{:>10.1f}{:>10.1f}{:>9.2f}\n", kind, s.b, s.t, s.h, forward_seconds * 1e3,
+                 train_seconds * 1e3, f, g, g * 1e9 / peak);
     }
     std::fflush(stdout);
   }
@@ -126,8 +132,8 @@ int main(int argc, char** argv) {
     Bench bench{threads, json};
     bench.peak = peak_flops(DType::f32, threads, 20, 0.05);
     if (!json)
-      fmt::print("{}, {} threads, peak {:.1f} GF/s\nkind        B    T     H  forward ms    train ms   forward     train    share\n", name(isa()), threads,
-                 bench.peak * 1e-9);
+      fmt::print("{}, {} threads, peak {:.1f} GF/s\nkind        B    T     H  forward ms    train ms   forward     train    share\n",
+                 name(isa()), threads, bench.peak * 1e-9);
     for (const auto& kind : kinds)
       for (const auto& text : shapes) {
         Shape3 s = parse(text);

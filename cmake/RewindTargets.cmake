@@ -34,7 +34,7 @@ function(rewind_library folder)
   list(TRANSFORM arg_USES PREPEND rewind_)
   target_link_libraries(${target} PUBLIC ${arg_USES})
   foreach(use IN LISTS arg_PRIVATE_USES)
-    target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:${use}>)
+    target_include_directories(${target} SYSTEM PRIVATE $<TARGET_PROPERTY:${use},INTERFACE_INCLUDE_DIRECTORIES>)
   endforeach()
 endfunction()
 

@@ -50,7 +50,7 @@ inline constexpr bool is_element<bool> = true;
 
 /// The DType of a C++ element type.
 template <class T>
-  requires is_element<T>
+requires is_element<T>
 constexpr DType dtype_of() {
   if constexpr (sizeof(T) == 1) return DType::boolean;
   if constexpr (T(0.5) != T(0)) return sizeof(T) == 4 ? DType::f32 : DType::f64;

@@ -69,6 +69,7 @@ struct Region {
   Space space;
   int level = 0, size = 0;
   int into = -1;  ///< joined with this one
+  int open = 0;   ///< reads of its results from outside
 };
 
 /// sum over all of [.., C] -> row sums, then the sum of these; so the elementwise work before it need not be written.
@@ -77,7 +78,8 @@ void split_reductions(Program& program) {
   for (auto& i : program.code) {
     const Type x = i.inputs.empty() ? Type{} : program.types[i.inputs[0]];
     int rank = x.shape.rank();
-    bool sum = i.op == &reduce_operator && i.attributes[0] == static_cast<int>(Reduction::sum) && is_floating(x.dtype) && !x.weak && rank > 0;
+    bool sum =
+        i.op == &reduce_operator && i.attributes[0] == static_cast<int>(Reduction::sum) && is_floating(x.dtype) && !x.weak && rank > 0;
     Index last = sum ? Index(1) << (rank - 1) : 0;
     if (sum && (i.attributes[1] & last) && (i.attributes[1] != last || !i.attributes[2]) && x.shape.back() > 1) {
       Instruction rows = i;
@@ -99,7 +101,9 @@ void skip_broadcasts(Program& program) {
   for (auto& i : program.code) {
     if (elementwise_code(*i.op) < 0) continue;
     const Shape& out = program.types[i.first].shape;
-    auto wide = [&](int v) { return out.rank() == 0 || out.back() == 1 || (program.types[v].shape.rank() > 0 && program.types[v].shape.back() == out.back()); };
+    auto wide = [&](int v) {
+      return out.rank() == 0 || out.back() == 1 || (program.types[v].shape.rank() > 0 && program.types[v].shape.back() == out.back());
+    };
     for (std::size_t k = 0; k < i.inputs.size(); ++k) {
       int v = i.inputs[k];
       while (made[v] >= 0 && program.code[made[v]].op == &broadcast_operator && !program.types[program.code[made[v]].inputs[0]].weak)
@@ -111,14 +115,15 @@ void skip_broadcasts(Program& program) {
   }
 }
 
-void emit_region(const Program& from, const std::vector<int>& members, const std::vector<char>& read_outside, Program& to, std::vector<int>& number) {
+void emit_region(Program& from, const std::vector<int>& members, const std::vector<char>& read_outside, Program& to,
+                 std::vector<int>& number) {
   Program body;
   std::unordered_map<int, int> inside;  // value of the program -> of the body
   std::vector<int> inputs;
   std::vector<Type> results;
   std::vector<int> outer;
   for (int m : members) {
-    Instruction c = from.code[m];
+    Instruction c = std::move(from.code[m]);
     for (int& v : c.inputs) {
       auto [there, fresh] = inside.try_emplace(v, -1);
       if (fresh) {
@@ -148,6 +153,7 @@ void fuse(Program& program) {
   skip_broadcasts(program);
   remove_dead_code(program);
   auto made = producers(program);
+  auto uses = count_uses(program);
   std::vector<Region> regions;
   std::vector<int> member(program.code.size(), -1), level(program.code.size());
   auto find = [&](int r) {
@@ -181,6 +187,7 @@ void fuse(Program& program) {
         if (!a.space.columns) a.space.columns = b.space.columns;
         if (a.space.dtype < 0) a.space.dtype = b.space.dtype;
         a.size += b.size;
+        a.open += b.open;
         b.into = home;
       }
     }
@@ -195,8 +202,20 @@ void fuse(Program& program) {
     if (!r.space.columns) r.space.columns = space.columns;
     if (r.space.dtype < 0) r.space.dtype = space.dtype;
     ++r.size;
+    r.open += uses[c.first];
     member[n] = home;
     level[n] = r.level;
+    for (int v : c.inputs)
+      if (made[v] >= 0 && member[made[v]] >= 0) --regions[find(member[made[v]])].open;
+    for (int v : c.inputs) {  // lower regions that nobody else reads come along
+      if (made[v] < 0 || member[made[v]] < 0) continue;
+      Region& s = regions[find(member[made[v]])];
+      if (&s == &r || s.open > 0 || s.level >= r.level || !fits(s.space, r.space) || s.size + r.size > largest_region) continue;
+      if (!r.space.columns) r.space.columns = s.space.columns;
+      if (r.space.dtype < 0) r.space.dtype = s.space.dtype;
+      r.size += s.size;
+      s.into = home;
+    }
   }
 
   std::vector<std::vector<int>> groups(regions.size());
@@ -228,7 +247,7 @@ void fuse(Program& program) {
       emit_region(program, groups[member[n]], read_outside, result, number);
       continue;
     }
-    Instruction c = program.code[n];
+    Instruction c = std::move(program.code[n]);
     for (int& v : c.inputs) v = number[v];
     int first = static_cast<int>(result.types.size());
     for (int k = 0; k < c.count; ++k) number[c.first + k] = result.add_value(program.types[c.first + k]);

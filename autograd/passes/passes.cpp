@@ -16,13 +16,17 @@ void run_passes(Program& program) {
 }
 
 bool is_computed(const Operator& op) {
-  for (const Operator* view : {&reshape_operator, &transpose_operator, &broadcast_operator, &slice_operator, &constant_operator, &detach_operator,
-                               &flip_operator})
+  for (const Operator* view :
+       {&reshape_operator, &transpose_operator, &broadcast_operator, &slice_operator, &constant_operator, &detach_operator, &flip_operator})
     if (view == &op) return false;
   return true;
 }
 
 void compact(Program& program, const std::vector<char>& keep) {
+  std::size_t used = program.inputs.size();
+  for (std::size_t i = 0; i < program.code.size(); ++i)
+    used += keep[i] ? static_cast<std::size_t>(program.code[i].count) : program.types.size() + 1;
+  if (used == program.types.size()) return;  // everything stays
   std::vector<int> number(program.types.size(), -1);
   Program result;
   result.types.reserve(program.types.size());

@@ -20,7 +20,8 @@ struct Accumulator {
 
 class Sinker {
  public:
-  Sinker(const Instruction& scan, Program& to, Instruction& result) : scan_(scan), body_(*scan.body), p_(body_.program), to_(to), result_(result) {}
+  Sinker(const Instruction& scan, Program& to, Instruction& result)
+      : scan_(scan), body_(*scan.body), p_(body_.program), to_(to), result_(result) {}
 
   /// False if nothing is to be moved. Otherwise appends the scan and what follows it, and tells where its results are.
   bool run(const Program& from, std::vector<int>& number) {
@@ -120,8 +121,7 @@ class Sinker {
     for (const auto& a : accumulators_) {
       bool from_moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
       if (!dead_end_[made_[a.addend] >= 0 ? made_[a.addend] : a.add]) continue;
-      if (is_product(a.addend) || row_sum(a.addend) >= 0 || from_moved ||
-          p_.types[a.addend].shape.size() * scan_.attributes[1] <= small)
+      if (is_product(a.addend) || row_sum(a.addend) >= 0 || from_moved || p_.types[a.addend].shape.size() * scan_.attributes[1] <= small)
         taken_.push_back(a);
     }
     for (const auto& a : accumulators_) {  // a moved value that an accumulator needs inside cannot leave
@@ -209,7 +209,8 @@ class Sinker {
       if (is_x[v] >= 0) lifter.bind(static_cast<int>(v), is_x[v], true);
       if (y_of[v] >= 0) lifter.bind(static_cast<int>(v), first + y_of[v], true);
     }
-    for (std::size_t k = static_cast<std::size_t>(body_.carries + body_.xs); k < p_.inputs.size(); ++k) lifter.bind(p_.inputs[k], result_.inputs[k], false);
+    for (std::size_t k = static_cast<std::size_t>(body_.carries + body_.xs); k < p_.inputs.size(); ++k)
+      lifter.bind(p_.inputs[k], result_.inputs[k], false);
     for (std::size_t i = 0; i < p_.code.size(); ++i)  // what is constant may have been made inside
       if (!lifter.has(p_.code[i].first) && (move_[i] || constant(p_.code[i].first))) lifter.lift(p_.code[i]);
     int at = first;

@@ -47,7 +47,8 @@ TEST_CASE("history: backward adds into the gradients of parameters") {
 
 TEST_CASE("history: the loss has one element and is floating") {
   Parameter a = of(3);
-  CHECK(error_text<ShapeError>([&] { backward(a * 2); }) == "backward: the loss must have one element: it is [2] (reduce it with sum or mean)");
+  CHECK(error_text<ShapeError>([&] { backward(a * 2); }) ==
+        "backward: the loss must have one element: it is [2] (reduce it with sum or mean)");
   CHECK(error_text<ShapeError>([&] { gradients(a * 2, {a}); }) ==
         "gradients: the loss must have one element: it is [2] (reduce it with sum or mean)");
   CHECK(error_text<DTypeError>([&] { backward(argmax(a, 0)); }) == "backward: the loss must be f32 or f64: it is i64");
@@ -242,9 +243,7 @@ TEST_CASE("history: under NoGrad an early value keeps nothing, and what is compu
     NoGrad guard;
     h = a * a;
     CHECK(first(h) == 9);
-    {
-      NoGrad inner;
-    }
+    { NoGrad inner; }
     h = h + a;
     CHECK(h.handle()->node != nullptr);  // pending
     h.value();

@@ -75,7 +75,8 @@ TEST_CASE("structure: gradients of slices with other starts need no other plan")
 TEST_CASE("structure: closures of custom operations are inputs") {
   Variable x = Tensor::full({3}, 2);
   CHECK(plans_of(5, [&](int i) {
-          auto y = custom("scale", x, [i](const Tensor&) { return Tensor::full({3}, i); }, [i](auto& g, auto&) { return g * (i + 1); });
+          auto y = custom(
+              "scale", x, [i](const Tensor&) { return Tensor::full({3}, i); }, [i](auto& g, auto&) { return g * (i + 1); });
           auto [g] = gradients(sum(y), {x});
           CHECK(g.value().at({0}) == i + 1);
           CHECK(y.value().at({0}) == i);

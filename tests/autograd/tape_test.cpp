@@ -18,7 +18,8 @@ detail::ValueRef watch(const Variable& v) { return detail::ValueRef(v.handle());
 
 TapeStatistics since(const TapeStatistics& before) {
   auto now = tape::statistics();
-  return {now.records - before.records, now.runs - before.runs, now.plans - before.plans, now.hits - before.hits, now.cached, now.arena_bytes};
+  return {
+      now.records - before.records, now.runs - before.runs, now.plans - before.plans, now.hits - before.hits, now.cached, now.arena_bytes};
 }
 
 }  // namespace
@@ -197,9 +198,11 @@ TEST_CASE("tape: a running plan is never entered again") {
 
 TEST_CASE("tape: custom functions name themselves in errors and in the program") {
   Variable x = Tensor::full({2}, 1);
-  auto y = custom("shrink", x, [](const Tensor&) { return Tensor::zeros({1}); }, [](auto& g, auto&) { return g; });
+  auto y = custom(
+      "shrink", x, [](const Tensor&) { return Tensor::zeros({1}); }, [](auto& g, auto&) { return g; });
   CHECK(error_text<ShapeError>([&] { return y.value(); }) == "shrink: forward gave [1] for [2] (a custom operation keeps the shape)");
-  y = custom("widen", x, [](const Tensor& t) { return t.cast(DType::f64); }, [](auto& g, auto&) { return g; });
+  y = custom(
+      "widen", x, [](const Tensor& t) { return t.cast(DType::f64); }, [](auto& g, auto&) { return g; });
   CHECK(error_text<DTypeError>([&] { return y.value(); }) == "widen: forward gave f64 for f32 (a custom operation keeps the dtype)");
   CHECK(error_text<ValueError>([&] { return custom("half", x, {}, [](auto& g, auto&) { return g; }); }) ==
         "half: both forward and backward must be given");

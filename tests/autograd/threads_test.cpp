@@ -264,7 +264,8 @@ TEST_CASE("exceptions: an index out of range inside a run") {
   Parameter table(Tensor::full({4, 2}, 1));
   Variable index = Tensor::of<std::int64_t>({2}, {1, 4});
   auto row = sum(gather(table, index));
-  CHECK(error_text<ValueError>([&] { row.item(); }) == "gather: row out of range: element 1 of the index is 4, the table has 4 rows (indices run from 0)");
+  CHECK(error_text<ValueError>([&] { row.item(); }) ==
+        "gather: row out of range: element 1 of the index is 4, the table has 4 rows (indices run from 0)");
   CHECK(error_text<ValueError>([&] { backward(row); }) != "(nothing was thrown)");
   CHECK(table.gradient().empty());
   backward(sum(gather(table, Tensor::of<std::int64_t>({2}, {1, 3}))));

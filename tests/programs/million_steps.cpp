@@ -2,10 +2,10 @@
 // length of the tape: run it under `ulimit -s 256`. Prints times and the most memory it had.
 //
 // million_steps [steps, by default 1000000]
+#include <sys/resource.h>
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/parameter.hpp>
-#include <sys/resource.h>
 
 #include <chrono>
 #include <cmath>
