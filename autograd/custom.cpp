@@ -33,9 +33,9 @@ class CustomOperator final : public Operator {
     Variable found;
     {
       RuleScope formula(false);
-      found = p.node.closures()[0]->backward(p.g(), p.x(0));
+      found = p.node.closures[0]->backward(p.g(), p.x(0));
     }
-    const auto& name = p.node.closures()[0]->name;
+    const auto& name = p.node.closures[0]->name;
     if (found.empty()) fail<TapeError>("{}: backward gave an empty Variable (zeros(x.shape()) if there is no gradient)", name);
     if (!(found.shape() == p.type(0).shape))
       fail<ShapeError>("{}: backward gave {} for x of {} (the gradient has x's shape)", name, found.shape(), p.type(0).shape);
@@ -71,7 +71,7 @@ Variable custom(const std::string& name, const Variable& x, std::function<Tensor
   if (!forward || !backward) fail<ValueError>("{}: both forward and backward must be given", name);
   Value* in = local(name.c_str(), x);
   auto call = std::make_shared<CustomCall>(CustomCall{name, std::move(forward), std::move(backward)});
-  return std::move(record(custom_object, {}, std::vector<Value*>{in}, {in->type}, {}, Closures{std::move(call)})[0]);
+  return std::move(record(custom_object, {}, {in}, {in->type}, {}, Closures{std::move(call)})[0]);
 }
 
 }  // namespace rw

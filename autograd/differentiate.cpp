@@ -55,7 +55,7 @@ Variable join(std::vector<Sum::Slice> slices, const Type& type) {
     inputs.push_back(local("slice", s.part));
     inputs.push_back(local("slice", s.start));
   }
-  return record(scatter_slices_operator, {axis}, inputs, type);
+  return std::move(record(scatter_slices_operator, {axis}, std::move(inputs), {type})[0]);
 }
 
 Variable total(Sum& sum, const Type& type) {
@@ -88,11 +88,11 @@ Variable fit(const Variable& g, const Type& type) {
 class Sweep final : public Pullback {
  public:
   Sweep(const Node& n, std::vector<Sum>& sums, std::uint64_t mark) : Pullback(n), sums_(sums), mark_(mark) {
-    for (std::size_t k = 0; k < n.outputs.size(); ++k) {
+    for (std::size_t k = 0; k < n.types.size(); ++k) {
       Value* v = n.outputs[k];
       if (v && v->mark == mark_ && v->slot >= 0 && !sums_[v->slot].empty()) {
         Variable g = total(sums_[v->slot], v->type);
-        incoming_.resize(n.outputs.size());
+        incoming_.resize(n.types.size());
         incoming_[k] = std::move(g);
       }
     }
@@ -165,8 +165,8 @@ std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value
     for (Value* v : n->inputs) depends |= v->mark == mark && v->slot >= 0;
     if (!depends) continue;
     nodes[between++] = n;
-    for (std::size_t k = 0; k < n->outputs.size(); ++k)
-      if (Value* v = n->outputs[k]; v && is_floating(n->type(k).dtype)) want(v);
+    for (std::size_t k = 0; k < n->types.size(); ++k)
+      if (Value* v = n->outputs[k]; v && is_floating(n->types[k].dtype)) want(v);
   }
   nodes.resize(between);
 
@@ -180,7 +180,7 @@ std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value
   std::vector<Variable> of_target(sums.size());
   for (std::size_t i = nodes.size(); i-- > 0;) {
     Node* n = nodes[i];
-    for (std::size_t k = 0; k < n->outputs.size(); ++k)  // a target inside the graph: its sum is complete, and goes on
+    for (std::size_t k = 0; k < n->types.size(); ++k)  // a target inside the graph: its sum is complete, and goes on
       if (Value* v = n->outputs[k]; v && v->mark == mark && v->slot >= 0 && is_target[v->slot] && !sums[v->slot].empty()) {
         of_target[v->slot] = total(sums[v->slot], v->type);
         sums[v->slot].dense = of_target[v->slot];

@@ -55,7 +55,7 @@ class Elementwise final : public Operator {
   void gradient(Pullback& p) const override {
     auto x = [&](int i) {  // a formula may compute with a number alone, which must not cost it digits
       if constexpr (Op::arity == 2 && std::is_base_of_v<op::Costly, Op>)
-        if (p.type(i).weak) return cast(p.x(i), p.node.type(0).dtype);
+        if (p.type(i).weak) return cast(p.x(i), p.node.types[0].dtype);
       return p.x(i);
     };
     auto operands = [&](auto f) {
@@ -152,24 +152,23 @@ DType operand_dtype(op::Code code, std::span<const Type* const> types) {
 
 Variable elementwise(op::Code code, std::initializer_list<const Variable*> operands) {
   const char* name = op::info[code].name;
-  Value* in[3] = {};
+  std::vector<Value*> in;
   const Type* types[3] = {};
-  std::size_t count = 0;
   Shape shape;
   for (const Variable* v : operands) {
     Value* value = local(name, *v);
-    shape = count == 0 ? value->type.shape : broadcast(name, shape, value->type.shape);
-    types[count] = &value->type;
-    in[count++] = value;
+    shape = in.empty() ? value->type.shape : broadcast(name, shape, value->type.shape);
+    types[in.size()] = &value->type;
+    in.push_back(value);
   }
-  DType dtype = operand_dtype(code, std::span(types, count));
+  DType dtype = operand_dtype(code, std::span(types, in.size()));
   if (op::info[code].boolean_result) {
     dtype = DType::boolean;
   } else if (!is_floating(dtype)) {
     if (!keeps_integers(code)) dtype = DType::f32;
     if (dtype == DType::boolean && code != op::code<op::Where>) dtype = DType::i32;
   }
-  return record(elementwise_operator(code), {}, std::span<Value* const>(in, count), Type{dtype, shape});
+  return std::move(record(elementwise_operator(code), {}, std::move(in), {Type{dtype, shape}})[0]);
 }
 
 int lift_rank(Lift& l, int input, int rank) {

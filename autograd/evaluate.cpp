@@ -60,10 +60,10 @@ struct Numbering {
     for (Value* v : n->inputs) number(v);
     key.push_back(reinterpret_cast<std::uintptr_t>(n->op));
     for (auto a : n->attributes) key.push_back(static_cast<std::uint64_t>(a));
-    key.push_back(n->body() ? n->body()->serial : 0);
+    key.push_back(n->body ? n->body->serial : 0);
     for (Value* v : n->inputs) key.push_back(static_cast<std::uint64_t>(v->slot));
-    for (std::size_t k = 0; k < n->outputs.size(); ++k) {
-      append_key(key, n->type(k));
+    for (std::size_t k = 0; k < n->types.size(); ++k) {
+      append_key(key, n->types[k]);
       Value* v = n->outputs[k];
       int slot = next++;
       if (!v || (v->evaluated() && !through && v->mark == mark)) continue;  // nobody reads it, or it entered as an input
@@ -106,17 +106,17 @@ Program build(const Collected& found, const Numbering& numbering, const std::vec
     Instruction i;
     i.op = n->op;
     i.attributes = n->attributes;
-    i.body = n->shared_body();
-    if (!n->closures().empty()) {
+    i.body = n->body;
+    if (!n->closures.empty()) {
       i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
-      p.closures.insert(p.closures.end(), n->closures().begin(), n->closures().end());
+      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
     }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
     while (input < numbering.inputs.size() && numbering.inputs[input]->slot == next) ++input, ++next;
     i.first = next;
-    i.count = static_cast<int>(n->outputs.size());
-    for (std::size_t k = 0; k < n->outputs.size(); ++k) p.types[next++] = n->type(k);
+    i.count = static_cast<int>(n->types.size());
+    for (const auto& t : n->types) p.types[next++] = t;
     p.code.push_back(std::move(i));
   }
   for (Value* v : outputs) p.outputs.push_back(v->slot);
@@ -212,8 +212,9 @@ void forget(Value* v) {
   n->outputs[v->output] = nullptr;
   v->node = nullptr;
   if (n->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  for (Value* input : n->inputs) release(input);
+  auto inputs = std::move(n->inputs);
   delete n;
+  for (Value* input : inputs) release(input);
 }
 
 }  // namespace
@@ -241,12 +242,11 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
       if (keeps_residuals(n)) keep_for_gradient(*n);
 
   tape.key.clear();
-  tape.key.reserve(12 * found.nodes.size());
   Numbering numbering{tape.key, found.mark, {}, 0};
   std::vector<CustomCall*> customs;
   for (Node* n : found.nodes) {
-    if (!n->closures().empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
-    for (const auto& closure : n->closures()) customs.push_back(closure.get());
+    if (!n->closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
+    for (const auto& closure : n->closures) customs.push_back(closure.get());
     numbering.node(n, false);
   }
   std::vector<Value*> outputs;
@@ -254,8 +254,8 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   std::vector<ValueRef> residuals;  // of scans: nobody holds them yet
   for (Node* n : found.nodes)
     if (keep && keeps_residuals(n)) {
-      for (std::size_t k = static_cast<std::size_t>(n->body()->carries); k < n->outputs.size(); ++k)
-        if (!n->outputs[k] && is_floating(n->type(k).dtype)) {
+      for (std::size_t k = static_cast<std::size_t>(n->body->carries); k < n->types.size(); ++k)
+        if (!n->outputs[k] && is_floating(n->types[k].dtype)) {
           residuals.push_back(result(n, static_cast<int>(k)));
           residuals.back()->mark = found.mark;
           residuals.back()->slot = -1;
@@ -286,7 +286,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   std::vector<ValueRef> alive;
   for (Value* v : outputs) alive.emplace_back(v);
   for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
-  for (const auto& r : residuals) r->node->rest->kept.emplace_back(r->output, r->storage);
+  for (const auto& r : residuals) r->node->kept.emplace_back(r->output, r->storage);
   for (Value* v : outputs) forget(v);
   tape.forget_stand_ins();
 }

@@ -171,7 +171,7 @@ Variable handle(Value* value) {
 ValueRef result(Node* node, int i) {
   if (Value* there = node->outputs[i]) return ValueRef(there);
   auto* value = new Value;
-  value->type = node->type(i);
+  value->type = node->types[i];
   value->node = node;
   value->output = i;
   value->recorded = true;
@@ -180,9 +180,8 @@ ValueRef result(Node* node, int i) {
   value->id = node->id;
   node->references.fetch_add(1, std::memory_order_relaxed);
   node->outputs[i] = value;
-  if (node->rest)
-    for (const auto& [output, storage] : node->rest->kept)
-      if (output == i) value->storage = storage;
+  for (const auto& [output, storage] : node->kept)
+    if (output == i) value->storage = storage;
   ValueRef reference(value);
   value->references.fetch_sub(1, std::memory_order_relaxed);
   return reference;
@@ -249,64 +248,49 @@ Value* local(const char* op, const Variable& variable) {
   return value;
 }
 
-namespace {
-
-Node* make_node(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, Tape& tape) {
+std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
+                             std::shared_ptr<const Body> body, Closures closures) {
+  auto& tape = tape_of_thread();
   auto* node = new Node;
   node->op = &op;
   node->attributes = attributes;
   node->history = !tape.no_grad;
   node->id = tape.next_id++;
   node->trace = tape.serial();
-  node->inputs.assign(inputs);
-  for (Value* input : inputs) input->references.fetch_add(1, std::memory_order_relaxed);
-  ++tape.statistics.records;
-  return node;
-}
-
-Variable add_output(Node* node, const Type& type, bool trainable, Tape& tape) {
-  auto* value = new Value;
-  value->type = type;
-  value->trainable = trainable && node->history && is_floating(type.dtype);
-  value->trace = node->trace;
-  value->id = node->id;
-  value->tape = &tape;
-  value->node = node;
-  value->output = static_cast<int>(node->outputs.size());
-  value->recorded = true;
-  value->handles = 1;
-  node->outputs.push_back(value);
-  node->references.fetch_add(1, std::memory_order_relaxed);
-  if (value->trace == 0) tape.list(value);
-  return Variable::adopt(value);
-}
-
-bool any_trainable(std::span<Value* const> inputs) {
-  return std::any_of(inputs.begin(), inputs.end(), [](const Value* v) { return v->trainable; });
-}
-
-}  // namespace
-
-std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, std::vector<Type> types,
-                             std::shared_ptr<const Body> body, Closures closures) {
-  auto& tape = tape_of_thread();
-  Node* node = make_node(op, attributes, inputs, tape);
-  if (body || !closures.empty() || types.size() != 1) {
-    node->rest = std::make_unique<Node::Rest>();
-    node->rest->types = types;
-    node->rest->body = std::move(body);
-    node->rest->closures = std::move(closures);
+  node->body = std::move(body);
+  node->closures = std::move(closures);
+  bool trainable = false;
+  for (Value* input : inputs) {
+    input->references.fetch_add(1, std::memory_order_relaxed);
+    trainable |= input->trainable;
   }
-  bool trainable = any_trainable(inputs);
+  node->inputs = std::move(inputs);
+  node->types = std::move(types);
+  node->outputs.resize(node->types.size());
+  node->references = static_cast<int>(node->types.size());
   std::vector<Variable> handles;
-  handles.reserve(types.size());
-  for (const Type& type : types) handles.push_back(add_output(node, type, trainable, tape));
+  handles.reserve(node->types.size());
+  for (std::size_t i = 0; i < node->types.size(); ++i) {
+    auto* value = new Value;
+    value->type = node->types[i];
+    value->trainable = trainable && node->history && is_floating(value->type.dtype);
+    value->trace = node->trace;
+    value->id = node->id;
+    value->tape = &tape;
+    value->node = node;
+    value->output = static_cast<int>(i);
+    value->recorded = true;
+    value->handles = 1;
+    node->outputs[i] = value;
+    if (value->trace == 0) tape.list(value);
+    handles.push_back(Variable::adopt(value));
+  }
+  ++tape.statistics.records;
   return handles;
 }
 
-Variable record(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, const Type& type) {
-  auto& tape = tape_of_thread();
-  return add_output(make_node(op, attributes, inputs, tape), type, any_trainable(inputs), tape);
+Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type) {
+  return std::move(record(op, attributes, std::vector<Value*>(inputs), std::vector<Type>{type})[0]);
 }
 
 Value* record_number(double number) {

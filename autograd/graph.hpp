@@ -7,10 +7,8 @@
 #include <array>
 #include <atomic>
 #include <memory>
-#include <rewind/autograd/few.hpp>
 #include <rewind/autograd/variable.hpp>
 #include <rewind/core/random.hpp>
-#include <span>
 #include <vector>
 
 namespace rw::detail {
@@ -69,30 +67,18 @@ struct Value {
 
 struct Node {
   std::atomic<int> references{0};  ///< living outputs
-  bool history = true;             ///< false if recorded under NoGrad: gradients stop here
-  bool released = false;           ///< backward walked it, and will let its history go
   const Operator* op = nullptr;
   Attributes attributes{};
+  bool history = true;    ///< false if recorded under NoGrad: gradients stop here
+  bool released = false;  ///< backward walked it, and will let its history go
   std::uint64_t id = 0, mark = 0;
   std::uint64_t trace = 0;
-  Few<Value*, 3> inputs;   ///< counted
-  Few<Value*, 1> outputs;  ///< not counted; null if nobody holds it
-
-  /// What few nodes have.
-  struct Rest {
-    std::vector<Type> types;  ///< of the outputs, if there are several: an only one lives as long as the node
-    std::shared_ptr<const Body> body;
-    Closures closures;                             ///< of a custom operation, or of those in the body
-    std::vector<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
-  };
-  std::unique_ptr<Rest> rest;
-
-  const Type& type(std::size_t output) const { return rest && !rest->types.empty() ? rest->types[output] : outputs[output]->type; }
-  const Body* body() const { return rest ? rest->body.get() : nullptr; }
-  std::shared_ptr<const Body> shared_body() const { return rest ? rest->body : nullptr; }
-  std::span<const std::shared_ptr<CustomCall>> closures() const {
-    return rest ? std::span<const std::shared_ptr<CustomCall>>(rest->closures) : std::span<const std::shared_ptr<CustomCall>>();
-  }
+  std::vector<Value*> inputs;   ///< counted
+  std::vector<Value*> outputs;  ///< not counted; null if nobody holds it
+  std::vector<Type> types;      ///< of the outputs
+  std::shared_ptr<const Body> body;
+  Closures closures;                             ///< of a custom operation, or of those in the body
+  std::vector<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
 };
 
 /// A counted reference to a Value that is not a user's handle.
@@ -132,12 +118,9 @@ Value* local(const char* op, const Variable& variable);
 ValueRef result(Node* node, int i);
 
 /// Appends an operation to the current trace. Inputs must be local. One handle a result.
-std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, std::vector<Type> types,
+std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
                              std::shared_ptr<const Body> body = {}, Closures closures = {});
-Variable record(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, const Type& type);
-inline Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type) {
-  return record(op, attributes, std::span<Value* const>(inputs.begin(), inputs.size()), type);
-}
+Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type);
 
 /// A number as gradient rules and passes write it: structure, part of the plan's key, may be folded.
 Variable constant(double number);

@@ -7,7 +7,6 @@
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
-#include <rewind/core/tile.hpp>
 #include <set>
 
 namespace rw::detail {
@@ -52,7 +51,9 @@ void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_ope
 std::shared_ptr<Plan> make_plan(Program program, const PlanOptions& options) {
   run_passes(program);
   auto plan = std::make_shared<Plan>();
-  Lowering(program, *plan, options).run();
+  auto kept = std::make_shared<Program>(std::move(program));
+  plan->program = kept;
+  Lowering(*kept, *plan, options).run();
   return plan;
 }
 
@@ -153,24 +154,6 @@ void Lowering::alias(int value, Slot slot) {
 }
 
 Slot Lowering::scratch(const Type& t) { return dense_slot(new_buffer(Buffer::Kind::arena, 0, t.shape.size() * size_of(t.dtype)), t); }
-
-std::shared_ptr<const Tile> Lowering::tile(const TileProgram& p) {
-  std::vector<std::uint64_t> key{static_cast<std::uint64_t>(p.dtype), p.operands.size()};
-  for (DType dtype : p.operands) key.push_back(static_cast<std::uint64_t>(dtype));
-  auto pair = [](int high, int low) {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(high)) << 32 | static_cast<std::uint32_t>(low);
-  };
-  for (const auto& i : p.code) {
-    key.push_back(static_cast<std::uint64_t>(i.kind) << 32 | static_cast<std::uint64_t>(i.code) << 1 |
-                  static_cast<std::uint64_t>(i.narrow));
-    key.push_back(pair(i.a, i.b));
-    key.push_back(pair(i.c, i.operand));
-    key.push_back(pair(i.index, 0));
-  }
-  auto& there = tiles_[std::move(key)];
-  if (!there) there = std::make_shared<const Tile>(p);
-  return there;
-}
 
 Slot Lowering::constant(double number, const Type& type) {
   Tensor value = Tensor::full(Shape{}, number, type.dtype);

@@ -1,7 +1,6 @@
 // Plan: a program made ready to run: steps over buffers whose places are fixed. Internal to autograd.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <rewind/autograd/operator.hpp>
 #include <span>
@@ -9,9 +8,7 @@
 
 namespace rw {
 class PackedMatrix;
-class Tile;
-struct TileProgram;
-}  // namespace rw
+}
 
 namespace rw::detail {
 
@@ -82,6 +79,7 @@ struct Plan {
   std::vector<Slot> outputs;      ///< where each output of the program lies, dense
   std::vector<double> constants;  ///< bits of any dtype
   Index arena_bytes = 0;
+  std::shared_ptr<const Program> program;  ///< after all passes
   std::vector<PackRequest> packs;
 
   /// Addresses of all buffers, given those of inputs, outputs and arena; base has buffers.size() entries.
@@ -129,8 +127,6 @@ class Lowering {
   void alias(int value, Slot slot);
   /// Memory for the time of the next step.
   Slot scratch(const Type& type);
-  /// The tile machine's form of a program: equal programs of a plan share one.
-  std::shared_ptr<const Tile> tile(const TileProgram& tile_program);
   /// A number of the plan, of a rank-0 type.
   Slot constant(double number, const Type& type);
   /// The number behind a value, if it is a constant of the structure.
@@ -166,7 +162,6 @@ class Lowering {
   std::vector<Slot> slots_;
   std::vector<char> placed_;  ///< slot chosen before the value is made
   std::vector<int> producers_;
-  std::map<std::vector<std::uint64_t>, std::shared_ptr<const Tile>> tiles_;
 };
 
 }  // namespace rw::detail

@@ -96,8 +96,8 @@ void append_key(std::vector<std::uint64_t>& key, const Program& program) {
   for (int v : program.outputs) key.push_back(static_cast<std::uint64_t>(v));
 }
 
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs,
-                             std::span<const std::shared_ptr<CustomCall>> closures, std::vector<Variable>* all_values) {
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures,
+                             std::vector<Variable>* all_values) {
   std::vector<Variable> values(program.types.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) values[program.inputs[i]] = inputs[i];
   for (const auto& i : program.code) {

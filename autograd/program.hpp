@@ -64,7 +64,7 @@ void append_key(std::vector<std::uint64_t>& key, const Program& program);
 void append_key(std::vector<std::uint64_t>& key, const Type& type);
 
 /// Runs a program as recorded operations of the current trace. inputs must be local; `closures` are those that its custom operations call.
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs,
-                             std::span<const std::shared_ptr<CustomCall>> closures = {}, std::vector<Variable>* all_values = nullptr);
+std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures = {},
+                             std::vector<Variable>* all_values = nullptr);
 
 }  // namespace rw::detail

@@ -18,9 +18,9 @@ struct Stream {
 
 class RegionStep final : public Step {
  public:
-  RegionStep(std::shared_ptr<const Tile> tile, const Shape& space, std::vector<Slot> slots, std::vector<TileOperand> operands,
+  RegionStep(const TileProgram& program, const Shape& space, std::vector<Slot> slots, std::vector<TileOperand> operands,
              std::vector<Stream> streams)
-      : tile_(std::move(tile)), space_(space), slots_(std::move(slots)), operands_(std::move(operands)), streams_(std::move(streams)) {
+      : tile_(program), space_(space), slots_(std::move(slots)), operands_(std::move(operands)), streams_(std::move(streams)) {
     rows_ = 1;
     for (int a = 0; a + 1 < space_.rank(); ++a) rows_ *= space_[a];
   }
@@ -32,14 +32,14 @@ class RegionStep final : public Step {
     for (const auto& s : streams_)
       operands[s.operand].counter = frame.step * static_cast<std::uint64_t>(s.step) + static_cast<std::uint64_t>(frame.row * s.row);
     if (frame.split) {
-      tile_->run(space_, operands.data(), true);
+      tile_.run(space_, operands.data(), true);
     } else {
-      tile_->run(space_, operands.data(), 0, rows_);
+      tile_.run(space_, operands.data(), 0, rows_);
     }
   }
 
  private:
-  std::shared_ptr<const Tile> tile_;
+  Tile tile_;
   Shape space_;
   Index rows_;
   std::vector<Slot> slots_;
@@ -63,7 +63,7 @@ class Builder {
       Slot to = l_.result(region_.first + static_cast<int>(o));
       add({.kind = TileProgram::Kind::store, .narrow = narrow_[v] != 0, .a = values_[v], .operand = operand(to, narrow_[v] != 0)});
     }
-    l_.emit(std::make_unique<RegionStep>(l_.tile(program_), space_, slots_, operands_, streams_), slots_);
+    l_.emit(std::make_unique<RegionStep>(program_, space_, slots_, operands_, streams_), slots_);
   }
 
  private:

@@ -140,17 +140,17 @@ Program OpenTrace::program(std::span<const Variable> outputs, bool all_captures,
     Instruction i;
     i.op = n->op;
     i.attributes = n->attributes;
-    i.body = n->shared_body();
-    if (!n->closures().empty()) {
+    i.body = n->body;
+    if (!n->closures.empty()) {
       i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
-      p.closures.insert(p.closures.end(), n->closures().begin(), n->closures().end());
+      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
     }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
     i.first = static_cast<int>(p.types.size());
-    i.count = static_cast<int>(n->outputs.size());
-    for (std::size_t k = 0; k < n->outputs.size(); ++k) {
-      int slot = p.add_value(n->type(k));
+    i.count = static_cast<int>(n->types.size());
+    for (std::size_t k = 0; k < n->types.size(); ++k) {
+      int slot = p.add_value(n->types[k]);
       if (Value* v = n->outputs[k]) v->mark = mark, v->slot = slot;
     }
     p.code.push_back(std::move(i));

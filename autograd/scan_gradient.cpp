@@ -100,7 +100,7 @@ class Cut {
 /// Turns the recording of a differentiated body into a derivative.
 class Differentiator {
  public:
-  Differentiator(const Body& body, std::span<const std::shared_ptr<CustomCall>> closures, const Wish& wish)
+  Differentiator(const Body& body, const Closures& closures, const Wish& wish)
       : body_(body), closures_(closures), wish_(wish), program_(body.program) {}
 
   Derivative run() {
@@ -109,9 +109,8 @@ class Differentiator {
     struct Restore {
       Tape& tape;
       bool no_grad, in_rule;
-      std::vector<Tape::RuleConstant> constants;  // else the first differentiation of a body would record others than later ones
-      ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule, tape.rule_constants = std::move(constants); }
-    } restore{tape, no_grad, in_rule, std::exchange(tape.rule_constants, {})};
+      ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule; }
+    } restore{tape, no_grad, in_rule};
     record_joint();
     cut();
     return std::move(d_);
@@ -170,12 +169,12 @@ class Differentiator {
       const Node& node = *values[i.first].handle()->node;
       Instruction c = i;
       for (int& v : c.inputs) v = number[v];
-      c.body = node.shared_body();
+      c.body = node.body;
       c.first = static_cast<int>(grown.types.size());
-      c.count = static_cast<int>(node.outputs.size());
+      c.count = static_cast<int>(node.types.size());
       more |= c.count != i.count;
       for (int k = 0; k < c.count; ++k) {
-        int v = grown.add_value(node.type(k));
+        int v = grown.add_value(node.types[k]);
         if (k < i.count) number[i.first + k] = v;
         const Value* value = node.outputs[k];
         if (value && value->mark == mark && value->slot >= 0) of_body_[value->slot] = v;
@@ -251,7 +250,7 @@ class Differentiator {
   }
 
   const Body& body_;
-  std::span<const std::shared_ptr<CustomCall>> closures_;
+  const Closures& closures_;
   const Wish& wish_;
   const Program& program_;
   Program joint_;
@@ -262,7 +261,7 @@ class Differentiator {
 };
 
 /// One differentiation serves all scans of the body; closures may differ from call to call, so where there are some each has its own.
-std::shared_ptr<const Derivative> derivative_of(const Body& body, std::span<const std::shared_ptr<CustomCall>> closures, const Wish& wish) {
+std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish) {
   auto make = [&] { return std::make_shared<const Derivative>(Differentiator(body, closures, wish).run()); };
   if (body.closures) return make();
   auto& there = cache_of(body).derivatives[wish];
@@ -273,7 +272,7 @@ std::shared_ptr<const Derivative> derivative_of(const Body& body, std::span<cons
 /// Adds ys to a scan that is recorded already: values of its body by number, or of `forward`, the body with scans in it that have grown.
 /// Gives the result number of each.
 std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const Program* forward) {
-  const Body& body = *node.body();
+  const Body& body = *node.body;
   const Program& base = forward ? *forward : body.program;
   std::shared_ptr<const Body> fresh;
   auto& grown = body.closures ? fresh : cache_of(body).grown[{forward, body_values}];
@@ -297,40 +296,40 @@ std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const P
   for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
     Type type = base.types[outputs[o]];
     type.shape.insert(0, node.attributes[1]);
-    node.rest->types.push_back(type);
+    node.types.push_back(type);
     node.outputs.push_back(nullptr);
   }
-  node.rest->body = grown;
+  node.body = grown;
   return results;
 }
 
 }  // namespace
 
 void keep_for_gradient(Node& node) {
-  const Body& body = *node.body();
+  const Body& body = *node.body;
   Wish wish;
-  for (std::size_t o = 0; o < node.outputs.size(); ++o) wish.incoming.push_back(is_floating(node.type(o).dtype));
+  for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
   for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
-  auto d = derivative_of(body, node.closures(), wish);
+  auto d = derivative_of(body, node.closures, wish);
   add_ys(node, d->residuals, d->forward.get());
 }
 
 void scan_gradient(Pullback& p) {
   auto& node = const_cast<Node&>(p.node);
-  auto body = node.shared_body();  // stays alive while the node grows
+  auto body = node.body;  // stays alive while the node grows
   int carries = body->carries;
   Index steps = node.attributes[1];
   Wish wish;
-  for (std::size_t o = 0; o < node.outputs.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
+  for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
-  auto derivative = derivative_of(*body, node.closures(), wish);
+  auto derivative = derivative_of(*body, node.closures, wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
 
   std::vector<Variable> inputs;
   for (int c : d.carries) {
     Variable g = p.g(c);
-    inputs.push_back(g.empty() ? zeros(node.type(c).shape, node.type(c).dtype) : g);
+    inputs.push_back(g.empty() ? zeros(node.types[c].shape, node.types[c].dtype) : g);
   }
   for (int i : d.captures) inputs.push_back(zeros(node.inputs[i]->type.shape, node.inputs[i]->type.dtype));
   for (int y : d.ys) inputs.push_back(p.g(carries + y));

@@ -159,7 +159,7 @@ class ScanStep final : public Step {
     inner.inputs = bound.data();
     inner.customs = frame.customs + closures_;
     for (int c = 0; c < carries_; ++c) previous[c] = bound[c].data;
-    auto rows_bytes = [&](int c) { return plan.buffers[static_cast<std::size_t>(c)].bytes; };  // inputs are the first buffers
+    auto rows_bytes = [&](int c) { return divided_bytes(c, plan); };
     for (Index k = 0; k < steps_; ++k) {
       Index t = reverse_ ? steps_ - 1 - k : k, after = reverse_ ? t - 1 : t + 1;
       bool final = k + 1 == steps_;
@@ -200,6 +200,10 @@ class ScanStep final : public Step {
   }
 
   std::byte* last_address(const Frame& frame, int c, Index row) const { return last_[c].address(frame) + row * inputs_[c].row; }
+  Index divided_bytes(int c, const Plan& plan) const {
+    const Type& t = plan.program->types[plan.program->inputs[c]];
+    return t.shape.size() * size_of(t.dtype);
+  }
 
   mutable std::mutex guard_;
   mutable std::vector<std::pair<Index, std::shared_ptr<Plan>>> variants_;

@@ -283,7 +283,7 @@ Variable concatenate(std::span<const Variable> parts, Index axis) {
     in.push_back(local("concatenate", p));
   }
   if (in.size() == 1) return parts[0];
-  return record(concatenate_operator, {a}, in, type);
+  return std::move(record(concatenate_operator, {a}, std::move(in), {type})[0]);
 }
 
 Variable stack(std::span<const Variable> parts, Index axis) {

@@ -69,7 +69,6 @@ struct Region {
   Space space;
   int level = 0, size = 0;
   int into = -1;  ///< joined with this one
-  int open = 0;   ///< reads of its results from outside
 };
 
 /// sum over all of [.., C] -> row sums, then the sum of these; so the elementwise work before it need not be written.
@@ -115,7 +114,7 @@ void skip_broadcasts(Program& program) {
   }
 }
 
-void emit_region(Program& from, const std::vector<int>& members, const std::vector<char>& read_outside, Program& to,
+void emit_region(const Program& from, const std::vector<int>& members, const std::vector<char>& read_outside, Program& to,
                  std::vector<int>& number) {
   Program body;
   std::unordered_map<int, int> inside;  // value of the program -> of the body
@@ -123,7 +122,7 @@ void emit_region(Program& from, const std::vector<int>& members, const std::vect
   std::vector<Type> results;
   std::vector<int> outer;
   for (int m : members) {
-    Instruction c = std::move(from.code[m]);
+    Instruction c = from.code[m];
     for (int& v : c.inputs) {
       auto [there, fresh] = inside.try_emplace(v, -1);
       if (fresh) {
@@ -153,7 +152,6 @@ void fuse(Program& program) {
   skip_broadcasts(program);
   remove_dead_code(program);
   auto made = producers(program);
-  auto uses = count_uses(program);
   std::vector<Region> regions;
   std::vector<int> member(program.code.size(), -1), level(program.code.size());
   auto find = [&](int r) {
@@ -187,7 +185,6 @@ void fuse(Program& program) {
         if (!a.space.columns) a.space.columns = b.space.columns;
         if (a.space.dtype < 0) a.space.dtype = b.space.dtype;
         a.size += b.size;
-        a.open += b.open;
         b.into = home;
       }
     }
@@ -202,20 +199,8 @@ void fuse(Program& program) {
     if (!r.space.columns) r.space.columns = space.columns;
     if (r.space.dtype < 0) r.space.dtype = space.dtype;
     ++r.size;
-    r.open += uses[c.first];
     member[n] = home;
     level[n] = r.level;
-    for (int v : c.inputs)
-      if (made[v] >= 0 && member[made[v]] >= 0) --regions[find(member[made[v]])].open;
-    for (int v : c.inputs) {  // lower regions that nobody else reads come along
-      if (made[v] < 0 || member[made[v]] < 0) continue;
-      Region& s = regions[find(member[made[v]])];
-      if (&s == &r || s.open > 0 || s.level >= r.level || !fits(s.space, r.space) || s.size + r.size > largest_region) continue;
-      if (!r.space.columns) r.space.columns = s.space.columns;
-      if (r.space.dtype < 0) r.space.dtype = s.space.dtype;
-      r.size += s.size;
-      s.into = home;
-    }
   }
 
   std::vector<std::vector<int>> groups(regions.size());
@@ -247,7 +232,7 @@ void fuse(Program& program) {
       emit_region(program, groups[member[n]], read_outside, result, number);
       continue;
     }
-    Instruction c = std::move(program.code[n]);
+    Instruction c = program.code[n];
     for (int& v : c.inputs) v = number[v];
     int first = static_cast<int>(result.types.size());
     for (int k = 0; k < c.count; ++k) number[c.first + k] = result.add_value(program.types[c.first + k]);

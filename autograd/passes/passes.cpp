@@ -23,10 +23,6 @@ bool is_computed(const Operator& op) {
 }
 
 void compact(Program& program, const std::vector<char>& keep) {
-  std::size_t used = program.inputs.size();
-  for (std::size_t i = 0; i < program.code.size(); ++i)
-    used += keep[i] ? static_cast<std::size_t>(program.code[i].count) : program.types.size() + 1;
-  if (used == program.types.size()) return;  // everything stays
   std::vector<int> number(program.types.size(), -1);
   Program result;
   result.types.reserve(program.types.size());

@@ -24,7 +24,7 @@ void fuse(Program& program);
 
 /// Whether results of this operator can be written to any strided place (it computes, rather than views).
 bool is_computed(const Operator& op);
-/// Leaves out instructions that `keep` does not name, and values that nobody makes.
+/// A new program with the values renumbered in order of use; `keep` says which instructions stay.
 void compact(Program& program, const std::vector<char>& keep);
 
 }  // namespace rw::detail
