@@ -36,7 +36,7 @@ B truth(const auto& mask) {
 /// -x. Exact.
 struct Negate : Unary {
   static constexpr auto name = "negate";
-  static auto value(auto x) { return -x; }
+  static auto value(auto x) { return x * decltype(x)(-1); }  // xsimd's own gives 0 for 0 on AVX-512
   static constexpr auto gradient() { return -1; }
 };
 
