@@ -123,7 +123,7 @@ class MatmulOperator final : public Operator {
   }
 
   int lift(Lift& l) const override {
-    if (l.lifted[1]) {  // a product a step: batched over time
+    if (l.lifted[1] || l.outer.types[l.inputs[1]].shape.rank() > 2) {  // a product a step: batched over time
       for (int k = 0; k < 2; ++k) {
         if (l.lifted[k]) continue;
         Type t = l.outer.types[l.inputs[k]];

@@ -43,7 +43,9 @@ struct Body {
   Program program;
   std::uint64_t serial = 0;
   int carries = 0, xs = 0, closures = 0;
-  mutable std::shared_ptr<void> derivatives;  ///< differentiations made of it (scan_gradient.cpp)
+  mutable std::shared_ptr<void>
+      derivatives;                 ///< differentiations made of it (scan_gradient.cpp); they may lead back here: the tape lets go
+  mutable std::uint64_t used = 0;  ///< when it was last asked for, by the tape's marks
 
   int captures() const { return static_cast<int>(program.inputs.size()) - carries - xs; }
   int ys() const { return static_cast<int>(program.outputs.size()) - carries; }

@@ -65,14 +65,20 @@ std::shared_ptr<const Body> intern_body(Program program, int carries, int xs) {
   key.push_back(static_cast<std::uint64_t>(carries) | static_cast<std::uint64_t>(xs) << 32);
   append_key(key, program);
   constexpr std::size_t limit = 2048;
-  if (tape.bodies.size() > limit) {  // what nothing else holds, and was not asked for lately, goes
-    std::uint64_t old = tape.next_mark - std::min<std::uint64_t>(tape.next_mark, 16 * limit);
-    std::erase_if(tape.bodies, [&](const auto& entry) { return entry.second.used < old && entry.second.body.use_count() == 1; });
+  if (tape.bodies.size() > limit && tape.next_mark - tape.bodies_swept > limit) {  // not at every call: all may be in use
+    tape.bodies_swept = tape.next_mark;
+    tape.drop_bodies(tape.next_mark - std::min<std::uint64_t>(tape.next_mark, 16 * limit));
   }
-  auto& place = tape.bodies[key];
-  if (!place.body) place.body = make_body(std::move(program), carries, xs);
-  place.used = tape.next_mark;
-  return place.body;
+  auto& body = tape.bodies[key];
+  if (!body) body = make_body(std::move(program), carries, xs);
+  body->used = tape.next_mark;
+  return body;
+}
+
+void Tape::drop_bodies(std::uint64_t mark) {
+  for (auto& [key, body] : bodies)
+    if (body->used < mark) body->derivatives.reset();
+  std::erase_if(bodies, [&](const auto& entry) { return entry.second->used < mark && entry.second.use_count() == 1; });
 }
 
 // ---- traces ----------------------------------------------------------------------------------------------------------------------

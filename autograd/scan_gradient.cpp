@@ -109,8 +109,9 @@ class Differentiator {
     struct Restore {
       Tape& tape;
       bool no_grad, in_rule;
-      ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule; }
-    } restore{tape, no_grad, in_rule};
+      std::vector<Tape::RuleConstant> constants;  // else the first differentiation of a body would record others than later ones
+      ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule, tape.rule_constants = std::move(constants); }
+    } restore{tape, no_grad, in_rule, std::exchange(tape.rule_constants, {})};
     record_joint();
     cut();
     return std::move(d_);
@@ -266,6 +267,7 @@ std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures
   if (body.closures) return make();
   auto& there = cache_of(body).derivatives[wish];
   if (!there) there = make();
+  there->backward->used = tape_of_thread().next_mark;
   return there;
 }
 

@@ -65,11 +65,8 @@ struct Tape {
   std::unordered_map<Key, CachedPlan, KeyHash> plans;
   std::list<const Key*> plan_use;  ///< most recent first
   std::size_t plan_limit = 256;
-  struct CachedBody {
-    std::shared_ptr<const Body> body;
-    std::uint64_t used = 0;
-  };
-  std::unordered_map<Key, CachedBody, KeyHash> bodies;  ///< of scans, by structure
+  std::unordered_map<Key, std::shared_ptr<const Body>, KeyHash> bodies;  ///< of scans, by structure
+  std::uint64_t bodies_swept = 0;                                        ///< next_mark when the unused ones were last looked for
   TapeStatistics statistics;
   Key key;  ///< reused between evaluations
 
@@ -78,8 +75,9 @@ struct Tape {
   void unlist(Value* value);
   void free_orphans();
   void forget_stand_ins();
-  Value* rule_constant(double number);  ///< with a handle to it
-  void drop_plans(std::size_t most);    ///< until there are no more than so many
+  Value* rule_constant(double number);   ///< with a handle to it
+  void drop_plans(std::size_t most);     ///< until there are no more than so many
+  void drop_bodies(std::uint64_t mark);  ///< those not asked for since, but for what is held elsewhere
 };
 
 /// This thread's tape.

@@ -141,6 +141,36 @@ TEST_CASE("random program: a loop over a batch that threads divide gives the sam
   set_threads(before);
 }
 
+TEST_CASE("random program: found once: loops around products with batched constants, loops of constants, empty and single columns") {
+  auto leaf = [](const Shape& shape) {
+    Tensor t(shape, DType::f64);
+    for (Index i = 0; i < t.size(); ++i) t.data<double>()[i] = std::cos(0.7 * static_cast<double>(i) + 0.2);
+    return Variable(t);
+  };
+  auto gradients_too = [](const Variable& y, std::vector<Variable> xs) {
+    auto g = detail::gradients(sum(square(y)), xs);
+    auto second = detail::gradients(sum(sin(g[0])), xs);
+    g.push_back(y);
+    g.insert(g.end(), second.begin(), second.end());
+    return g;
+  };
+  const auto x = leaf({3, 2, 4, 5}), batched = leaf({2, 5, 4}), h = leaf({2, 4});
+  auto [last, y] = scan([&](const Variable& c, const Variable& v) { return std::pair{tanh(c + sum(matmul(v, batched), -1)), c}; }, h, x);
+  CHECK(against_reference(gradients_too(last, {x, batched, h}), 1e-12) == "");
+  auto inner = [&](const Variable& start) {
+    return scan([&](const Variable& c, const Variable& v) { return std::pair{tanh(c * v), c}; }, start, leaf({4, 2, 4})).first;
+  };
+  auto [sum_of, ys] = scan([&](const Variable& c, const Variable& v) { return std::pair{c + v, inner(h)}; }, h, leaf({3, 2, 4}));
+  CHECK(against_reference(gradients_too(sum_of + sum(ys, 0), {h}), 1e-12) == "");
+  auto [nested, all] = scan([&](const Variable& c, const Variable& v) { return std::pair{inner(c + v), v}; }, h, leaf({3, 2, 4}));
+  CHECK(against_reference(gradients_too(nested, {h}), 1e-12) == "");
+  const auto none = leaf({3, 0}), one = leaf({3, 1}), none_too = leaf({2, 3, 0}), weight = leaf({0, 4});
+  CHECK(against_reference({tanh(one) + 1, tanh(one) * none, sum(exp(one) + none), one * positions({3, 1}, DType::f64) + leaf({3, 4})},
+                          1e-12) == "");
+  CHECK(against_reference(gradients_too(softmax(max(one, 1, true) + one, 1) * one, {one}), 1e-12) == "");
+  CHECK(against_reference(gradients_too(matmul(none_too, weight), {none_too, weight}), 1e-12) == "");
+}
+
 TEST_CASE("random program: the same program again takes the same plan and gives the same bits") {
   each_program("again", programs(40, 400), {}, [](std::uint64_t seed, const RandomProgramOptions& o, const std::vector<Variable>& outputs) {
     evaluate(outputs);
