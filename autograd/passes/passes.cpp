@@ -6,6 +6,7 @@ namespace rw::detail {
 void run_passes(Program& program) {
   remove_dead_code(program);
   merge_common(program);
+  roll(program);
   hoist(program);
   sink(program);
   merge_common(program);

@@ -15,6 +15,8 @@ void merge_common(Program& program);
 /// Slices of elementwise results become elementwise results of slices, so that gates split from one product fuse with what follows;
 /// transposes of product operands become flags.
 void push_slices(Program& program);
+/// Makes a scan of what repeats step after step: a loop written by hand, and its gradient.
+void roll(Program& program);
 /// Moves what depends only on x_t and constants out of loops: one product for all steps.
 void hoist(Program& program);
 /// Moves what is only accumulated or emitted out of loops, behind them.
