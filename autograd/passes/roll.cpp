@@ -18,6 +18,7 @@
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
+#include <rewind/autograd/passes/stacked.hpp>
 
 namespace rw::detail {
 
@@ -63,13 +64,7 @@ bool same_kind(const Program& p, const Instruction& a, const Instruction& b) {
   return true;
 }
 
-/// A value that is one element of a stacked one: `index` along axis 0 of `source`.
-struct Element {
-  int source = -1;
-  Index index = 0;
-};
-
-class Roller {
+class Roller : StackedProgram {
  public:
   explicit Roller(Program& program) : p_(program), front_(bring_forward(p_)), made_(producers(p_)), last_reader_(p_.types.size(), -1) {
     int n = static_cast<int>(p_.code.size());
@@ -354,51 +349,7 @@ class Roller {
     return append(concatenate_operator, {0}, parts, {type});
   }
 
-  int number(Index i) {
-    return append(constant_operator, {std::bit_cast<std::int64_t>(static_cast<double>(i))}, {}, {Type{DType::f64, Shape{}, true}});
-  }
-
-  /// Elements begin .. of a stacked value, seen as `type`.
-  int range(int source, Index begin, Index count, const Type& type) {
-    Type part = to_.types[source];
-    if (count != part.shape[0]) {
-      part.shape[0] = count;
-      source = append(slice_operator, {0, count}, {source, number(begin)}, {part});
-    }
-    return part.shape == type.shape ? source : append(reshape_operator, {}, {source}, {type});
-  }
-
-  int element(int source, Index i, const Type& type) {
-    Type one = to_.types[source];
-    one.shape[0] = 1;
-    int v = append(slice_operator, {0, 1}, {source, number(i)}, {one});
-    return append(reshape_operator, {}, {v}, {type});
-  }
-
   // ---- the program that comes out --------------------------------------------------------------------------------------------------
-
-  int add_input(const Type& type) {
-    int v = to_.add_input(type);
-    element_.resize(to_.types.size());
-    return v;
-  }
-
-  int append(const Operator& op, const Attributes& attributes, std::vector<int> inputs, const std::vector<Type>& results,
-             std::shared_ptr<const Body> body = {}) {
-    int v = to_.append(op, attributes, std::move(inputs), results, std::move(body));
-    note(to_.code.back());
-    return v;
-  }
-
-  /// Remembers what is an element of what.
-  void note(const Instruction& c) {
-    element_.resize(to_.types.size());
-    constants_.resize(to_.types.size(), -1);
-    if (c.op == &constant_operator) constants_[c.first] = static_cast<Index>(std::bit_cast<double>(c.attributes[0]));
-    if (c.op == &reshape_operator) element_[c.first] = element_[c.inputs[0]];
-    if (c.op == &slice_operator && c.attributes[0] == 0 && c.attributes[1] == 1 && constants_[c.inputs[1]] >= 0)
-      element_[c.first] = {c.inputs[0], constants_[c.inputs[1]]};
-  }
 
   void keep(const Instruction& c) {
     Instruction i = c;
@@ -424,9 +375,6 @@ class Roller {
   Program& p_;
   int front_;
   std::vector<int> made_, last_reader_, number_;
-  Program to_;
-  std::vector<Element> element_;  // of the values of to_
-  std::vector<Index> constants_;
   long work_ = 0;
 
   std::vector<Operand> operands_;

@@ -55,3 +55,40 @@ TEST_CASE("roll: an LSTM loop and its gradients become a scan each") {
   CHECK(c.scans == 2);
   CHECK(against_reference(all, 1e-11) == "");
 }
+
+TEST_CASE("roll: two cells in one loop, with numbers of the user's and second order") {
+  Lstm one(3, 4, f64), two(4, 4, f64);
+  auto x = draw({7, 2, 3});
+  State a{draw({2, 4}), draw({2, 4})}, b{draw({2, 4}), draw({2, 4})};
+  Variable loss = sum(b.h);
+  for (Index t = 0; t < 7; ++t) {
+    a = lstm_step(x[t], a, one.wx, one.wh, one.b);
+    b = lstm_step(0.9 * a.h, b, two.wx, two.wh, two.b);
+    loss = loss + sum(b.h * b.h);
+  }
+  auto g = gradients(loss, {x, one.wh, two.wx});
+  auto second = gradients(sum(g[0] * g[0]), {one.wx, two.wh});
+  std::vector<Variable> all{loss, g[0], g[1], g[2], second[0], second[1]};
+  CHECK(rolled(all).scans >= 2);
+  CHECK(against_reference(all, 1e-10) == "");
+}
+
+TEST_CASE("roll: the order of steps is an input: a cached plan reads what its starts say") {
+  auto x = draw({6, 2, 3}), w = draw({3, 3});
+  auto run = [&](std::initializer_list<Index> order) {
+    Variable h = zeros({2, 3}, f64);
+    for (Index t : order) h = tanh(x[t] + matmul(h, w));
+    auto g = gradients(sum(h), {x, w});
+    return against_reference({h, g[0], g[1]}, 1e-12);
+  };
+  CHECK(run({0, 1, 2, 3, 4, 5}) == "");
+  CHECK(run({5, 4, 3, 2, 1, 0}) == "");
+  CHECK(run({3, 3, 1, 0, 5, 3}) == "");
+}
+
+TEST_CASE("roll: three pieces of two steps are too few: the program stays as it is") {
+  auto x = draw({6, 2, 3}), w = draw({3, 3});
+  Variable h = draw({2, 3});
+  for (Index t = 0; t < 6; ++t) h = t % 2 ? tanh(matmul(h, w)) : sigmoid(x[t] + matmul(h, w));
+  CHECK(rolled({h}).scans == 0);
+}
