@@ -19,6 +19,8 @@ struct ProductBlock {
   T* c;
   Index c_row;
   bool accumulate;
+  const T* next = nullptr;  ///< what is read after the last panel, as many rows as it has: fetched meanwhile; null: nothing
+  Index next_row = 0;
 };
 
 template <class T>
