@@ -8,6 +8,7 @@ void run_passes(Program& program) {
   merge_common(program);
   hoist(program);
   sink(program);
+  gather_product(program);
   merge_common(program);
   push_slices(program);
   merge_common(program);
