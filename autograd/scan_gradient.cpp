@@ -18,6 +18,7 @@ namespace {
 /// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
 struct Wish {
   std::vector<char> incoming, wanted;
+  bool again = false;  ///< the body runs again in the backward pass; carries alone are kept
   auto operator<=>(const Wish&) const = default;
 };
 
@@ -50,7 +51,8 @@ Cache& cache_of(const Body& body) {
 class Cut {
  public:
   /// Instructions below `boundary` are forward. `free` marks values that cost nothing to have (xs, captures).
-  Cut(const Program& joint, std::size_t boundary, std::vector<char> free)
+  /// With `everything`, all instructions are made again, from inputs.
+  Cut(const Program& joint, std::size_t boundary, std::vector<char> free, bool everything)
       : joint_(joint), made_(producers(joint)), boundary_(boundary), have_(std::move(free)) {
     kept.assign(joint.types.size(), 0);
     again.assign(joint.types.size(), 0);
@@ -60,7 +62,20 @@ class Cut {
     for (int v : joint.outputs) read[v] = 1;
     auto forward = [&](int v) { return made_[v] < 0 || made_[v] < static_cast<int>(boundary_); };
     for (std::size_t v = 0; v < read.size(); ++v)
-      if (read[v] && forward(static_cast<int>(v)) && !cheap(static_cast<int>(v))) keep(static_cast<int>(v));
+      if (read[v] && forward(static_cast<int>(v)) && !cheap(static_cast<int>(v)) && !everything) keep(static_cast<int>(v));
+    if (everything) {
+      for (std::size_t i = boundary; i-- > 0;) {
+        const auto& c = joint.code[i];
+        bool any = false;
+        for (int k = 0; k < c.count; ++k) any |= read[c.first + k] != 0;
+        again[c.first] = any;
+        if (any)
+          for (int v : c.inputs) read[v] = 1;
+      }
+      for (int v : joint.inputs)
+        if (read[v]) keep(v);
+      return;
+    }
     for (std::size_t v = 0; v < read.size(); ++v) {
       if (!read[v] || !forward(static_cast<int>(v)) || have_[v]) continue;
       if (reachable(static_cast<int>(v), 4)) {
@@ -185,7 +200,11 @@ class Differentiator {
     for (int v : program_.outputs) grown.outputs.push_back(number[v]);
     for (std::size_t i = 0; i < grown.inputs.size(); ++i)
       of_body_[joint_.inputs[static_cast<std::size_t>(first_forward_) + i]] = grown.inputs[i];
-    if (more) d_.forward = std::make_shared<const Program>(std::move(grown));
+    if (wish_.again) {  // the forward loop stays as it is
+      for (std::size_t i = 0; i < grown.inputs.size(); ++i)
+        of_body_[joint_.inputs[static_cast<std::size_t>(first_forward_) + i]] = program_.inputs[i];
+    } else if (more)
+      d_.forward = std::make_shared<const Program>(std::move(grown));
   }
 
   void cut() {
@@ -193,7 +212,7 @@ class Differentiator {
     std::vector<char> free(joint_.types.size());
     for (std::size_t i = 0; i < joint_.inputs.size(); ++i)
       free[joint_.inputs[i]] = static_cast<int>(i) < first_forward_ || static_cast<int>(i) >= first_forward_ + carries;
-    Cut cut(joint_, boundary_, free);
+    Cut cut(joint_, boundary_, free, wish_.again);
     // Inputs of the backward body: gradients of carries, accumulators | gradients of ys, residuals, xs | captures.
     Program p;
     std::vector<int> number(joint_.types.size(), -1), accumulators;
@@ -244,10 +263,34 @@ class Differentiator {
     for (; o < d_.carries.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     for (int accumulator : accumulators) {
       const Type type = p.types[accumulator];
+      if (int total = wish_.again ? continued(p, accumulator, number[joint_.outputs[o]]) : -1; total >= 0) {
+        p.outputs.push_back(total);
+        ++o;
+        continue;
+      }
       p.outputs.push_back(p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, number[joint_.outputs[o++]]}, type));
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     d_.backward = intern_body(std::move(p), backward_carries, xs);
+  }
+
+  /// accumulator + a loop's sum from zero is the loop's sum from the accumulator: one chain over all chunks. -1 if `sum` is no such sum.
+  static int continued(Program& p, int accumulator, int sum) {
+    auto made = producers(p);
+    if (made[sum] < 0 || count_uses(p)[sum] != 0) return -1;
+    Instruction& loop = p.code[made[sum]];
+    int c = sum - loop.first;
+    if (loop.op != &scan_operator || c >= loop.body->carries) return -1;
+    const Program& step = loop.body->program;
+    int in = step.inputs[c], out = step.outputs[c], add = producers(step)[out], v = loop.inputs[c];
+    auto uses = count_uses(step);
+    bool adds = add >= 0 && step.code[add].op == &elementwise_operator(op::code<op::Add>) && step.code[add].inputs[0] == in;
+    if (!adds || uses[in] != 1 || uses[out] != 1) return -1;
+    while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator))
+      v = p.code[made[v]].inputs[0];
+    if (made[v] < 0 || p.code[made[v]].op != &constant_operator || p.code[made[v]].attributes[0] != 0) return -1;
+    loop.inputs[c] = accumulator;
+    return sum;
   }
 
   const Body& body_;
@@ -312,6 +355,7 @@ void keep_for_gradient(Node& node) {
   Wish wish;
   for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
   for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
+  wish.again = node.attributes[3];
   auto d = derivative_of(body, node.closures, wish);
   add_ys(node, d->residuals, d->forward.get());
 }
@@ -324,6 +368,7 @@ void scan_gradient(Pullback& p) {
   Wish wish;
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
+  wish.again = node.attributes[3];
   auto derivative = derivative_of(*body, node.closures, wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
@@ -348,7 +393,8 @@ void scan_gradient(Pullback& p) {
     if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);
     types.push_back(t);
   }
-  auto made = record(scan_operator, {!node.attributes[0], steps}, std::move(values), std::move(types), d.backward, d.closures);
+  auto made = record(scan_operator, {!node.attributes[0], steps, 0, node.attributes[3]}, std::move(values), std::move(types), d.backward,
+                     d.closures);
   std::size_t o = 0;
   for (int c : d.carries) p.add(c, made[o++]);
   for (int i : d.captures) p.add(i, made[o++]);
