@@ -19,8 +19,7 @@ struct ProductBlock {
   T* c;
   Index c_row;
   bool accumulate;
-  const T* next = nullptr;  ///< what is read after the last panel, as many rows as it has: fetched meanwhile; null: nothing
-  Index next_row = 0;
+  bool fetch;  ///< B comes from beyond L2: while a panel is used, the next one is fetched
 };
 
 template <class T>

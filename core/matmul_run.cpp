@@ -51,7 +51,13 @@ template <class T>
 class Part {
  public:
   Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns)
-      : kernels_(kernels), p_(product), m0_(rows.begin), m_(rows.end - rows.begin), n0_(columns.begin), n_(columns.end - columns.begin) {}
+      : kernels_(kernels),
+        p_(product),
+        m0_(rows.begin),
+        m_(rows.end - rows.begin),
+        n0_(columns.begin),
+        n_(columns.end - columns.begin),
+        far_(product.panels && p_.k * n_ * Index(sizeof(T)) > left_bytes(2)) {}
 
   void run() {
     if (m_ == 0 || n_ == 0) return;
@@ -75,7 +81,7 @@ class Part {
   }
 
   void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    ProductBlock<T> block{m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0};
+    ProductBlock<T> block{m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, far_};
     if (direct()) {
       block.a = p_.a.data + i * p_.a.column + k0;
       block.a_row = p_.a.column;
@@ -148,6 +154,7 @@ class Part {
   const ProductKernels<T>& kernels_;
   const Product<T>& p_;
   Index m0_, m_, n0_, n_;
+  bool far_;  ///< the packed B does not stay in L2
   Index left_row_ = -1, left_k_ = -1;
 };
 

@@ -106,24 +106,23 @@ inline constexpr Index k_block = 256;
 /// All rows of one panel, by tiles of `plain`; its first tiles are `fetching` ones if `next`, the memory that is read after it, is given.
 template <class S, class T>
 void panel(const ProductBlock<T>& block, const TileFunction<T>* plain, const TileFunction<T>* fetching, const T* b, T* c, Index c_row,
-           bool accumulate, const T* next, Index next_row) {
+           bool accumulate, const T* next) {
   const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
   // A tile fetches one vector of each row that comes, so that whole lines are asked for once; few tiles leave the rest to the processor.
-  const Index fetches = next && fetching ? (blocks < S::vectors ? blocks : S::vectors) : 0;
+  const Index fetches = next ? (blocks < S::vectors ? blocks : S::vectors) : 0;
   for (Index s = 0; s < block.k; s += k_block) {
     const bool last = block.k - s <= k_block;
     const Index k = last ? block.k - s : k_block;
     const T* a = block.a + s;
     T* to = c;
     const T* ahead = last ? next : b + (s + k) * block.b_row;
-    const Index ahead_row = last ? next_row : block.b_row;
     for (Index i = 0; i < blocks; ++i) {
       const Index r = least + (i < larger);
       if (i + 1 < blocks)
         for (Index j = 0; j < r; ++j)
           for (int v = 0; v < S::vectors; ++v) __builtin_prefetch(to + (r + j) * c_row + v * lanes<S, T>, 1, 3);
       const auto* tiles = i < fetches ? fetching : plain;
-      tiles[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead + i % S::vectors * lanes<S, T>, ahead_row);
+      tiles[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead + i % S::vectors * lanes<S, T>, block.b_row);
       a += r * block.a_row;
       to += r * c_row;
     }
@@ -144,7 +143,7 @@ void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
     if (block.accumulate)
       for (Index r = 0; r < part.m; ++r)
         for (Index j = 0; j < width; ++j) buffer[r * width + j] = j < columns ? at[r * block.c_row + j] : T(0);
-    panel<S, T>(part, tiles<S, T>.one[(columns + L - 1) / L - 1].of, nullptr, b, buffer, width, block.accumulate, nullptr, 0);
+    panel<S, T>(part, tiles<S, T>.one[(columns + L - 1) / L - 1].of, nullptr, b, buffer, width, block.accumulate, nullptr);
     for (Index r = 0; r < part.m; ++r)
       for (Index j = 0; j < columns; ++j) at[r * block.c_row + j] = buffer[r * width + j];
   }
@@ -163,9 +162,8 @@ void multiply(const ProductBlock<T>& block) {
       all.wide[block.m - 1](block, block.k, block.a, b, c, block.c_row, block.accumulate, nullptr, 0);
   }
   for (; n >= width; n -= width, b += block.b_panel, c += width) {
-    const bool more = n >= 2 * width;
-    panel<S, T>(block, all.one[S::vectors - 1].of, all.fetching.of, b, c, block.c_row, block.accumulate,
-                more ? b + block.b_panel : block.next, more ? block.b_row : block.next_row);
+    const T* next = block.fetch && n >= 2 * width ? b + block.b_panel : nullptr;
+    panel<S, T>(block, all.one[S::vectors - 1].of, all.fetching.of, b, c, block.c_row, block.accumulate, next);
   }
   if (n > 0) last_panel<S, T>(block, n, b, c);
 }
