@@ -222,6 +222,7 @@ void forget(Value* v) {
 void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) {
   auto& tape = tape_of_thread();
   tape.free_orphans();
+  keep &= !tape.no_grad;
   std::vector<Value*> work;
   for (Value* v : roots)
     if (!v->evaluated()) work.push_back(v);

@@ -38,6 +38,7 @@ struct Holder {
     tape->stand_ins.clear();
     tape->plans.clear();
     tape->plan_use.clear();
+    tape->drop_bodies(~std::uint64_t{0});  // first what derivatives hold in a ring
     tape->bodies.clear();
     std::lock_guard lock(registry().guard);
     registry().idle.push_back(tape);

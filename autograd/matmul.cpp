@@ -151,7 +151,8 @@ class MatmulOperator final : public Operator {
   }
 };
 
-/// sum over time of left_t^T right_t: [T,R,M], [T,R,N] -> [M,N]. Attribute 0: from the last step to the first.
+/// sum over time of left_t^T right_t: [T,R,M], [T,R,N] -> [M,N], continued from a third operand [M,N] if there is one. Attribute 0: from
+/// the last step to the first.
 class MatmulStepsOperator final : public Operator {
  public:
   constexpr MatmulStepsOperator() : Operator("matmul_steps") {}
@@ -161,6 +162,7 @@ class MatmulStepsOperator final : public Operator {
                  const InterpretContext&) const override {
     const Shape& s = in[0]->shape;
     Index rows = s[0] * s[1], m = s[2], n = in[1]->shape[2];
+    if (in.size() > 2) out[0].data = in[2]->data;
     for (Index r = 0; r < rows; ++r)
       for (Index x = 0; x < m; ++x)
         for (Index y = 0; y < n; ++y) out[0].data[x * n + y] += in[0]->data[r * m + x] * in[1]->data[r * n + y];
@@ -172,12 +174,13 @@ class MatmulStepsOperator final : public Operator {
       return s.strides[2] == 1 || s.shape()[2] == 1 ? s : l.dense_copy(s);
     };
     Slot a = rows_contiguous(i.inputs[0]), b = rows_contiguous(i.inputs[1]), c = l.dense_result(i.first);
-    bool reversed = i.attributes[0];
+    bool reversed = i.attributes[0], continues = i.inputs.size() > 2;
+    if (continues) l.emit_copy(l.slot(i.inputs[2]), c);
     l.emit({a, b, c}, [=](const Frame& f) {
       const Shape &sa = a.shape(), &sb = b.shape();
       Index size = size_of(c.type.dtype), last = reversed ? sa[0] - 1 : 0, sign = reversed ? -1 : 1;
       matmul_steps(c.type.dtype, sa[2], sb[2], sa[1], sa[0], a.address(f) + last * a.strides[0] * size, a.strides[1], sign * a.strides[0],
-                   b.address(f) + last * b.strides[0] * size, b.strides[1], sign * b.strides[0], c.address(f), sb[2], false, f.split);
+                   b.address(f) + last * b.strides[0] * size, b.strides[1], sign * b.strides[0], c.address(f), sb[2], continues, f.split);
     });
     l.finish(i.first, c);
   }

@@ -114,7 +114,8 @@ class Operator {
 // clang-format off
 extern const Operator &matmul_operator, &slice_operator, &concatenate_operator, &scan_operator, &region_operator, &transpose_operator,
     &reshape_operator, &broadcast_operator, &reduce_operator, &constant_operator, &random_operator, &positions_operator,
-    &matmul_steps_operator, &sum_steps_operator, &scatter_slices_operator, &cast_operator, &detach_operator, &flip_operator;
+    &matmul_steps_operator, &sum_steps_operator, &scatter_slices_operator, &cast_operator, &detach_operator, &flip_operator,
+    &gather_operator;
 // clang-format on
 
 const Operator& elementwise_operator(op::Code code);

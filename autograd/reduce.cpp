@@ -121,7 +121,8 @@ class ReduceOperator final : public Operator {
   static Variable sum_axes(const Variable& x, std::uint32_t mask);
 };
 
-/// sum over time and rows: [T,R,N] -> [N]. Attribute 0: from the last step to the first.
+/// sum over time and rows: [T,R,N] -> [N], continued from a second operand [N] if there is one. Attribute 0: from the last step to the
+/// first.
 class SumStepsOperator final : public Operator {
  public:
   constexpr SumStepsOperator() : Operator("sum_steps") {}
@@ -130,6 +131,7 @@ class SumStepsOperator final : public Operator {
   void interpret(const Program&, const Instruction&, std::span<const Array* const> in, std::span<Array> out,
                  const InterpretContext&) const override {
     Index n = in[0]->shape[2];
+    if (in.size() > 1) out[0].data = in[1]->data;
     for (std::size_t i = 0; i < in[0]->data.size(); ++i) out[0].data[static_cast<Index>(i) % n] += in[0]->data[i];
   }
 
@@ -137,12 +139,13 @@ class SumStepsOperator final : public Operator {
     Slot x = l.slot(i.inputs[0]);
     if (x.strides[2] != 1 && x.shape()[2] != 1) x = l.dense_copy(x);
     Slot y = l.dense_result(i.first);
-    bool reversed = i.attributes[0];
+    bool reversed = i.attributes[0], continues = i.inputs.size() > 1;
+    if (continues) l.emit_copy(l.slot(i.inputs[1]), y);
     l.emit({x, y}, [=](const Frame& f) {
       const Shape& s = x.shape();
       Index first = reversed ? (s[0] - 1) * x.strides[0] * size_of(x.type.dtype) : 0;
       sum_steps(x.type.dtype, s[2], s[1], s[0], x.address(f) + first, x.strides[1], reversed ? -x.strides[0] : x.strides[0], y.address(f),
-                false, f.split);
+                continues, f.split);
     });
     l.finish(i.first, y);
   }

@@ -74,6 +74,8 @@ Value* index_of(const char* op, const Variable& index) {
 
 }  // namespace
 
+const Operator& gather_operator = gather_object;
+
 }  // namespace rw::detail
 
 namespace rw {

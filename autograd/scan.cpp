@@ -1,6 +1,7 @@
 #include <rewind/autograd/scan.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/reference.hpp>
 #include <rewind/autograd/scan_operator.hpp>
@@ -197,6 +198,45 @@ Index count_steps(const std::vector<Variable>& xs, const ScanOptions& options) {
   return steps;
 }
 
+/// Steps from one kept carry to the next; `steps` if there is no need to keep any.
+Index chunk_of(const Checkpoint& wish, Index steps) {
+  if (wish.every < 0) fail<ValueError>("scan: a checkpoint every {} steps (at least every step: 1)", wish.every);
+  Index most = wish.root ? static_cast<Index>(std::sqrt(static_cast<double>(steps))) : wish.every;
+  if (most == 0 || most >= steps) return steps;
+  while (steps % most != 0) --most;
+  return most;
+}
+
+/// x [T, ..] -> [T / extent, extent, ..].
+Variable in_chunks(const Variable& x, Index extent) {
+  Shape shape = x.shape();
+  shape.insert(0, shape[0] / extent);
+  shape[1] = extent;
+  return reshape(x, shape);
+}
+
+/// The body of a loop over chunks of time: the loop itself over one chunk. Step t of chunk n draws the random numbers of step n * extent +
+/// t.
+Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent) {
+  const Program& step = body->program;
+  Program program;
+  std::vector<int> inputs;
+  for (std::size_t i = 0; i < step.inputs.size(); ++i) {
+    Type type = step.types[step.inputs[i]];
+    auto k = static_cast<int>(i);
+    if (k >= body->carries && k < body->carries + body->xs) type.shape.insert(0, extent);
+    inputs.push_back(program.add_input(type));
+  }
+  std::vector<Type> types;
+  for (std::size_t o = 0; o < step.outputs.size(); ++o) {
+    types.push_back(step.types[step.outputs[o]]);
+    if (static_cast<int>(o) >= body->carries) types.back().shape.insert(0, extent);
+  }
+  int first = program.append(scan_operator, {reverse, extent}, std::move(inputs), types, body);
+  for (std::size_t o = 0; o < types.size(); ++o) program.outputs.push_back(first + static_cast<int>(o));
+  return program;
+}
+
 }  // namespace
 
 ScanTrace::ScanTrace(const std::vector<Variable>& carry, const std::vector<Variable>& xs, const ScanOptions& options) : impl_(nullptr) {
@@ -204,6 +244,7 @@ ScanTrace::ScanTrace(const std::vector<Variable>& carry, const std::vector<Varia
   for (const auto& v : first) local("scan", v);
   for (const auto& v : stacked) local("scan", v);
   Index steps = count_steps(stacked, options);
+  chunk_of(options.checkpoint, steps);
   impl_ = new Impl{options, std::move(first), std::move(stacked), steps, {}};
   for (const auto& v : impl_->first) carry_.push_back(impl_->trace.parameter(v.handle()->type));
   for (const auto& v : impl_->xs) {
@@ -233,24 +274,43 @@ ScanTrace::Result ScanTrace::finish(const std::vector<Variable>& next, const std
   Program program = impl_->trace.program(outputs, false, &captured);
   impl_->trace.close();
   int carries = static_cast<int>(carry_.size());
-  std::vector<Type> types;
-  for (std::size_t o = 0; o < outputs.size(); ++o) {
-    Type t = program.types[program.outputs[o]];
-    if (static_cast<int>(o) >= carries) t.shape.insert(0, impl_->steps);
-    types.push_back(t);
-  }
   Closures closures = std::exchange(program.closures, {});
   auto body = intern_body(std::move(program), carries, static_cast<int>(x_.size()));
+  Index steps = impl_->steps, extent = chunk_of(impl_->options.checkpoint, steps);
+  bool reverse = impl_->options.reverse, chunks = extent < steps;
+  if (chunks) body = intern_body(over_chunk(body, reverse, extent), carries, body->xs);
+  std::vector<Type> types;
+  for (std::size_t o = 0; o < outputs.size(); ++o) {
+    Type t = body->program.types[body->program.outputs[o]];
+    if (static_cast<int>(o) >= carries) t.shape.insert(0, chunks ? steps / extent : steps);
+    types.push_back(t);
+  }
+  std::vector<Variable> xs = impl_->xs;
+  if (chunks)
+    for (auto& x : xs) x = in_chunks(x, extent);
   std::vector<Value*> inputs;
   for (const auto& v : impl_->first) inputs.push_back(local("scan", v));
-  for (const auto& v : impl_->xs) inputs.push_back(local("scan", v));
+  for (const auto& v : xs) inputs.push_back(local("scan", v));
   for (const auto& v : captured) inputs.push_back(v.get());
-  auto made = record(scan_operator, {impl_->options.reverse, impl_->steps}, std::move(inputs), std::move(types), std::move(body),
-                     std::move(closures));
+  auto made = record(scan_operator, {reverse, chunks ? steps / extent : steps, 0, chunks}, std::move(inputs), std::move(types),
+                     std::move(body), std::move(closures));
   Result result;
   result.last.assign(made.begin(), made.begin() + carries);
-  result.ys.assign(made.begin() + carries, made.end());
+  for (auto y = made.begin() + carries; y != made.end(); ++y) {
+    Shape shape = y->shape();
+    if (chunks) shape.erase(0), shape[0] = steps;
+    result.ys.push_back(chunks ? reshape(*y, shape) : *y);
+  }
   return result;
 }
 
 }  // namespace rw::detail
+
+namespace rw {
+
+Checkpoint checkpoint::every(Index k) {
+  if (k < 1) fail<ValueError>("checkpoint::every: {} steps (at least 1 is needed)", k);
+  return {k, false};
+}
+
+}  // namespace rw

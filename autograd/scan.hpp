@@ -7,9 +7,24 @@
 
 namespace rw {
 
+/// Which carries of a loop are kept for the gradient; the steps between are run again by the backward pass, with the same numbers. Kept
+/// carries stand at equal distances: the largest divisor of the number of steps that is not above the one asked for.
+struct Checkpoint {
+  Index every = 0;    ///< steps from one kept carry to the next; 0: all that the gradient reads is kept
+  bool root = false;  ///< the root of the number of steps instead
+};
+
+namespace checkpoint {
+/// Every k-th carry. Throws ValueError unless k is at least 1.
+Checkpoint every(Index k);
+/// As many carries as steps between two of them.
+inline Checkpoint sqrt() { return {0, true}; }
+}  // namespace checkpoint
+
 struct ScanOptions {
   bool reverse = false;  ///< from the last step to the first; y_t stands at t all the same
   Index steps = -1;      ///< needed only where there are no xs
+  Checkpoint checkpoint = {};
 };
 
 namespace detail {

@@ -7,6 +7,7 @@
 #include <map>
 #include <rewind/autograd/differentiate.hpp>
 #include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/residuals.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/autograd/trace.hpp>
@@ -18,6 +19,7 @@ namespace {
 /// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
 struct Wish {
   std::vector<char> incoming, wanted;
+  bool again = false;  ///< the body runs again in the backward pass; carries alone are kept
   auto operator<=>(const Wish&) const = default;
 };
 
@@ -45,57 +47,6 @@ Cache& cache_of(const Body& body) {
   if (!body.derivatives) body.derivatives = std::make_shared<Cache>();
   return *static_cast<Cache*>(body.derivatives.get());
 }
-
-/// Which forward values of a joint program are kept and which are made again: `kept[v]`, `again[v]`.
-class Cut {
- public:
-  /// Instructions below `boundary` are forward. `free` marks values that cost nothing to have (xs, captures).
-  Cut(const Program& joint, std::size_t boundary, std::vector<char> free)
-      : joint_(joint), made_(producers(joint)), boundary_(boundary), have_(std::move(free)) {
-    kept.assign(joint.types.size(), 0);
-    again.assign(joint.types.size(), 0);
-    std::vector<char> read(joint.types.size());
-    for (std::size_t i = boundary; i < joint.code.size(); ++i)
-      for (int v : joint.code[i].inputs) read[v] = 1;
-    for (int v : joint.outputs) read[v] = 1;
-    auto forward = [&](int v) { return made_[v] < 0 || made_[v] < static_cast<int>(boundary_); };
-    for (std::size_t v = 0; v < read.size(); ++v)
-      if (read[v] && forward(static_cast<int>(v)) && !cheap(static_cast<int>(v))) keep(static_cast<int>(v));
-    for (std::size_t v = 0; v < read.size(); ++v) {
-      if (!read[v] || !forward(static_cast<int>(v)) || have_[v]) continue;
-      if (reachable(static_cast<int>(v), 4)) {
-        make(static_cast<int>(v));
-      } else {
-        keep(static_cast<int>(v));
-      }
-    }
-  }
-  std::vector<char> kept, again;
-
- private:
-  bool cheap(int v) const { return made_[v] >= 0 && joint_.code[made_[v]].op->cheap(joint_.code[made_[v]]); }
-  void keep(int v) {
-    if (!have_[v]) kept[v] = 1;
-    have_[v] = 1;
-  }
-  bool reachable(int v, int depth) const {
-    if (have_[v]) return true;
-    if (depth == 0 || !cheap(v)) return false;
-    for (int x : joint_.code[made_[v]].inputs)
-      if (!reachable(x, depth - 1)) return false;
-    return true;
-  }
-  void make(int v) {
-    if (have_[v]) return;
-    for (int x : joint_.code[made_[v]].inputs) make(x);
-    again[v] = 1;
-    have_[v] = 1;
-  }
-  const Program& joint_;
-  std::vector<int> made_;
-  std::size_t boundary_;
-  std::vector<char> have_;
-};
 
 /// Turns the recording of a differentiated body into a derivative.
 class Differentiator {
@@ -185,7 +136,11 @@ class Differentiator {
     for (int v : program_.outputs) grown.outputs.push_back(number[v]);
     for (std::size_t i = 0; i < grown.inputs.size(); ++i)
       of_body_[joint_.inputs[static_cast<std::size_t>(first_forward_) + i]] = grown.inputs[i];
-    if (more) d_.forward = std::make_shared<const Program>(std::move(grown));
+    if (wish_.again) {  // the forward loop stays as it is
+      for (std::size_t i = 0; i < grown.inputs.size(); ++i)
+        of_body_[joint_.inputs[static_cast<std::size_t>(first_forward_) + i]] = program_.inputs[i];
+    } else if (more)
+      d_.forward = std::make_shared<const Program>(std::move(grown));
   }
 
   void cut() {
@@ -193,7 +148,7 @@ class Differentiator {
     std::vector<char> free(joint_.types.size());
     for (std::size_t i = 0; i < joint_.inputs.size(); ++i)
       free[joint_.inputs[i]] = static_cast<int>(i) < first_forward_ || static_cast<int>(i) >= first_forward_ + carries;
-    Cut cut(joint_, boundary_, free);
+    Cut cut(joint_, boundary_, free, wish_.again);
     // Inputs of the backward body: gradients of carries, accumulators | gradients of ys, residuals, xs | captures.
     Program p;
     std::vector<int> number(joint_.types.size(), -1), accumulators;
@@ -244,10 +199,34 @@ class Differentiator {
     for (; o < d_.carries.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     for (int accumulator : accumulators) {
       const Type type = p.types[accumulator];
+      if (int total = wish_.again ? continued(p, accumulator, number[joint_.outputs[o]]) : -1; total >= 0) {
+        p.outputs.push_back(total);
+        ++o;
+        continue;
+      }
       p.outputs.push_back(p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, number[joint_.outputs[o++]]}, type));
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     d_.backward = intern_body(std::move(p), backward_carries, xs);
+  }
+
+  /// accumulator + a loop's sum from zero is the loop's sum from the accumulator: one chain over all chunks. -1 if `sum` is no such sum.
+  static int continued(Program& p, int accumulator, int sum) {
+    auto made = producers(p);
+    if (made[sum] < 0 || count_uses(p)[sum] != 0) return -1;
+    Instruction& loop = p.code[made[sum]];
+    int c = sum - loop.first;
+    if (loop.op != &scan_operator || c >= loop.body->carries) return -1;
+    const Program& step = loop.body->program;
+    int in = step.inputs[c], out = step.outputs[c], add = producers(step)[out], v = loop.inputs[c];
+    auto uses = count_uses(step);
+    bool adds = add >= 0 && step.code[add].op == &elementwise_operator(op::code<op::Add>) && step.code[add].inputs[0] == in;
+    if (!adds || uses[in] != 1 || uses[out] != 1) return -1;
+    while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator))
+      v = p.code[made[v]].inputs[0];
+    if (made[v] < 0 || p.code[made[v]].op != &constant_operator || p.code[made[v]].attributes[0] != 0) return -1;
+    loop.inputs[c] = accumulator;
+    return sum;
   }
 
   const Body& body_;
@@ -312,6 +291,7 @@ void keep_for_gradient(Node& node) {
   Wish wish;
   for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
   for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
+  wish.again = node.attributes[3];
   auto d = derivative_of(body, node.closures, wish);
   add_ys(node, d->residuals, d->forward.get());
 }
@@ -324,6 +304,7 @@ void scan_gradient(Pullback& p) {
   Wish wish;
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
+  wish.again = node.attributes[3];
   auto derivative = derivative_of(*body, node.closures, wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
@@ -348,7 +329,8 @@ void scan_gradient(Pullback& p) {
     if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);
     types.push_back(t);
   }
-  auto made = record(scan_operator, {!node.attributes[0], steps}, std::move(values), std::move(types), d.backward, d.closures);
+  auto made = record(scan_operator, {!node.attributes[0], steps, 0, node.attributes[3]}, std::move(values), std::move(types), d.backward,
+                     d.closures);
   std::size_t o = 0;
   for (int c : d.carries) p.add(c, made[o++]);
   for (int i : d.captures) p.add(i, made[o++]);

@@ -1,7 +1,7 @@
 // The scan as an operator. Internal to autograd.
 //
 // Inputs: carries' first values, xs stacked along axis 0, captures. Results: carries' last values, ys stacked. Attributes: backward in
-// time, steps.
+// time, steps, the first closure, whether the backward pass runs the body again rather than keep more than carries.
 #pragma once
 
 #include <rewind/autograd/plan.hpp>

@@ -3,6 +3,8 @@
 // Before every timed step, outside the clock, every weight changes, so packing is inside. One line a kind and shape; shares are of the peak
 // that independent multiply-adds reach in the same run, before or after. Inputs are as wide as the hidden state. Flop: 2 B T 2H G H forward
 // (G gates), three times that for training.
+#include "cells.hpp"
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -16,28 +18,6 @@ namespace {
 
 using namespace rw;
 using Clock = std::chrono::steady_clock;
-
-/// Layer-norm LSTM (Ba et al. 2016, arXiv:1607.06450, equations 20-22): norms of the x part, of the h part and of the new c.
-struct NormLstmCell {
-  Parameter wx, wh, b;  // [I,4H] [H,4H] [4H]
-  nn::LayerNorm norm_x, norm_h, norm_c;
-  struct State {
-    Variable h, c;
-  };
-  NormLstmCell(Index inputs, Index hidden)
-      : wx({inputs, 4 * hidden}),
-        wh({hidden, 4 * hidden}, init::orthogonal()),
-        b({4 * hidden}),
-        norm_x(4 * hidden),
-        norm_h(4 * hidden),
-        norm_c(hidden) {}
-  State operator()(const Variable& x, const State& s) const {
-    auto [f, i, g, o] = split<4>(norm_x(matmul(x, wx)) + norm_h(matmul(s.h, wh)) + b);
-    auto c = sigmoid(f) * s.c + sigmoid(i) * tanh(g);
-    return {sigmoid(o) * tanh(norm_c(c)), c};
-  }
-  REWIND_FIELDS(wx, wh, b, norm_x, norm_h, norm_c)
-};
 
 struct Shape3 {
   Index b, t, h;
@@ -119,29 +99,35 @@ int main(int argc, char** argv) {
   std::vector<std::string> kinds{"LSTM", "GRU", "GRU0", "RNN", "LNLSTM"};
   std::vector<std::string> shapes{"1x35x256", "16x35x128", "32x35x256", "32x35x512", "64x35x512", "20x35x650", "64x100x1024"};
   app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
-  app.add_option("--kinds", kinds, "LSTM, GRU (reset after), GRU0 (reset before), RNN, LNLSTM (written here, as a user would)")
+  app.add_option("--kinds", kinds,
+                 "LSTM, GRU (reset after), GRU0 (reset before), RNN; written as a user would: LNLSTM, LSTMCELL (the library's cell under "
+                 "another name), LSTMPERM (gates permuted), LSTM4 (a product a gate), LSTMLOOP (a loop by hand)")
       ->delimiter(',')
       ->capture_default_str()
-      ->check(CLI::IsMember({"LSTM", "GRU", "GRU0", "RNN", "LNLSTM"}));
+      ->check(CLI::IsMember({"LSTM", "GRU", "GRU0", "RNN", "LNLSTM", "LSTMCELL", "LSTMPERM", "LSTM4", "LSTMLOOP"}));
   app.add_option("--shapes", shapes, "BxTxH")->delimiter(',')->capture_default_str();
   app.add_flag("--json", json, "an object a line");
   try {
     app.parse(argc, argv);
     set_threads(threads);
     seed(1);
-    Bench bench{threads, json};
-    bench.peak = peak_flops(DType::f32, threads, 20, 0.05);
+    Bench measure{threads, json};
+    measure.peak = peak_flops(DType::f32, threads, 20, 0.05);
     if (!json)
       fmt::print("{}, {} threads, peak {:.1f} GF/s\nkind        B    T     H  forward ms    train ms   forward     train    share\n",
-                 name(isa()), threads, bench.peak * 1e-9);
+                 name(isa()), threads, measure.peak * 1e-9);
     for (const auto& kind : kinds)
       for (const auto& text : shapes) {
         Shape3 s = parse(text);
-        if (kind == "LSTM") bench.run("LSTM", 4, s, nn::Lstm(s.h, s.h));
-        if (kind == "GRU") bench.run("GRU", 3, s, nn::Gru(s.h, s.h, {.cell = {nn::Reset::after}}));
-        if (kind == "GRU0") bench.run("GRU0", 3, s, nn::Gru(s.h, s.h, {.cell = {nn::Reset::before}}));
-        if (kind == "RNN") bench.run("RNN", 1, s, nn::Rnn(s.h, s.h));
-        if (kind == "LNLSTM") bench.run("LNLSTM", 4, s, nn::Recurrent<NormLstmCell>(s.h, s.h));
+        if (kind == "LSTM") measure.run("LSTM", 4, s, nn::Lstm(s.h, s.h));
+        if (kind == "GRU") measure.run("GRU", 3, s, nn::Gru(s.h, s.h, {.cell = {nn::Reset::after}}));
+        if (kind == "GRU0") measure.run("GRU0", 3, s, nn::Gru(s.h, s.h, {.cell = {nn::Reset::before}}));
+        if (kind == "RNN") measure.run("RNN", 1, s, nn::Rnn(s.h, s.h));
+        if (kind == "LNLSTM") measure.run("LNLSTM", 4, s, nn::Recurrent<bench::NormLstmCell>(s.h, s.h));
+        if (kind == "LSTMCELL") measure.run("LSTMCELL", 4, s, nn::Recurrent<bench::UserLstmCell>(s.h, s.h));
+        if (kind == "LSTMPERM") measure.run("LSTMPERM", 4, s, nn::Recurrent<bench::PermutedLstmCell>(s.h, s.h));
+        if (kind == "LSTM4") measure.run("LSTM4", 4, s, nn::Recurrent<bench::FourProductsLstmCell>(s.h, s.h));
+        if (kind == "LSTMLOOP") measure.run("LSTMLOOP", 4, s, bench::LoopLstm(s.h, s.h));
       }
   } catch (const CLI::ParseError& error) {
     return app.exit(error);

@@ -19,6 +19,7 @@ struct ProductBlock {
   T* c;
   Index c_row;
   bool accumulate;
+  bool fetch;  ///< B comes from beyond L2: while a panel is used, the next one is fetched
 };
 
 template <class T>

@@ -1,4 +1,6 @@
 // How a product is cut into blocks that fit the caches, and into shares for the team.
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -33,18 +35,29 @@ class Scratch {
 };
 thread_local Scratch left_scratch, right_scratch;
 
-constexpr Index step_of_k = 1024;             // of a packed right operand: the block of A stays in L2
+constexpr Index step_of_k = 512;              // of a packed right operand
 constexpr Index step_of_k_unpacked = 256;     // one panel of B stays in L1
 constexpr Index step_of_k_in_place = 16;      // C stays in L1 or L2 while B streams
-constexpr Index left_bytes = 128 << 10;       // half of a small L2
-constexpr Index right_bytes = 2 << 20;        // a share of L3
+constexpr Index panels_at_once = 4;           // of an unpacked one
 constexpr Index least_work = Index(3) << 19;  // multiply-adds of some 30 microseconds
+
+/// A share of L2 for rows of A. Beside packed panels it is small, for C passes too; where panels are packed again for each, it is large.
+Index left_bytes(Index share) {
+  static const Index cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return std::clamp<Index>(cache / share, 128 << 10, 1 << 20);
+}
 
 template <class T>
 class Part {
  public:
   Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns)
-      : kernels_(kernels), p_(product), m0_(rows.begin), m_(rows.end - rows.begin), n0_(columns.begin), n_(columns.end - columns.begin) {}
+      : kernels_(kernels),
+        p_(product),
+        m0_(rows.begin),
+        m_(rows.end - rows.begin),
+        n0_(columns.begin),
+        n_(columns.end - columns.begin),
+        far_(product.panels && p_.k * n_ * Index(sizeof(T)) > left_bytes(2)) {}
 
   void run() {
     if (m_ == 0 || n_ == 0) return;
@@ -62,13 +75,13 @@ class Part {
   T* c(Index i, Index j) const { return p_.c + i * p_.c_row + j; }
 
   /// Rows of A that go through L2 together.
-  Index row_step(Index k) const {
+  Index row_step(Index k, Index share) const {
     const Index tile = kernels_.rows;
-    return std::max(4 * tile, left_bytes / Index(sizeof(T)) / k / tile * tile);
+    return std::max(4 * tile, left_bytes(share) / Index(sizeof(T)) / k / tile * tile);
   }
 
   void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    ProductBlock<T> block{m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0};
+    ProductBlock<T> block{m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, far_};
     if (direct()) {
       block.a = p_.a.data + i * p_.a.column + k0;
       block.a_row = p_.a.column;
@@ -96,7 +109,7 @@ class Part {
 
   /// Rows m0_ .. in steps over a block of B.
   void rows(Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    const Index step = row_step(k);
+    const Index step = row_step(k, 8);
     for (Index i = 0; i < m_; i += step) multiply(m0_ + i, std::min(step, m_ - i), k0, k, j, n, b, b_row, b_panel);
   }
 
@@ -107,20 +120,20 @@ class Part {
            kernels_.columns, panel);
   }
 
+  /// A few panels of B are packed at a time, just before they are used: enough that rows of B are read in long pieces.
   void unpacked() {
-    const Index width = kernels_.columns;
+    const Index width = kernels_.columns, at_once = panels_at_once * width;
     const Index steps = (p_.k + step_of_k_unpacked - 1) / step_of_k_unpacked,
                 k_step = ((p_.k + steps - 1) / steps + 7) / 8 * 8;  // equal steps
+    T* panels = right_scratch.elements<T>(k_step * at_once);
     for (Index k0 = 0; k0 < p_.k; k0 += k_step) {
-      const Index k = std::min(k_step, p_.k - k0);
-      const Index bytes = m_ <= row_step(k) ? left_bytes : right_bytes;
-      const Index step = std::max(width, bytes / Index(sizeof(T)) / k / width * width);
-      T* panels = right_scratch.elements<T>(panel_elements(kernels_, k, std::min(step, n_)));
-      for (Index j = 0; j < n_; j += step) {
-        const Index n = std::min(step, n_ - j);
-        fill_panels(kernels_, p_.b, k0, k, n0_ + j, n, panels, k * width);
-        rows(k0, k, n0_ + j, n, panels, width, k * width);
-      }
+      const Index k = std::min(k_step, p_.k - k0), step = row_step(k, 2);
+      for (Index i = 0; i < m_; i += step)
+        for (Index j = 0; j < n_; j += at_once) {
+          const Index n = std::min(at_once, n_ - j);
+          fill_panels(kernels_, p_.b, k0, k, n0_ + j, n, panels, k * width);
+          multiply(m0_ + i, std::min(step, m_ - i), k0, k, n0_ + j, n, panels, width, k * width);
+        }
     }
   }
 
@@ -141,6 +154,7 @@ class Part {
   const ProductKernels<T>& kernels_;
   const Product<T>& p_;
   Index m0_, m_, n0_, n_;
+  bool far_;  ///< the packed B does not stay in L2
   Index left_row_ = -1, left_k_ = -1;
 };
 

@@ -26,6 +26,7 @@ struct RecurrentOptions {
   bool bidirectional = false;  ///< a second cell a layer runs from the end; outputs are joined: [.., 2H]
   double dropout = 0;          ///< on what each layer but the last gives
   CellOptions cell = {};
+  Checkpoint checkpoint = {};  ///< which carries are kept for the gradient
 };
 
 /// The states of all cells: layer by layer, the forward cell first. Empty means "start here".
@@ -118,7 +119,11 @@ class Recurrent {
 
   /// Throws ValueError unless inputs, hidden and layers are at least 1 and 0 <= dropout < 1.
   Recurrent(Index inputs, Index hidden, const Options& options = {})
-      : dropout_(options.dropout), inputs_(inputs), hidden_(hidden), directions_(options.bidirectional ? 2 : 1) {
+      : dropout_(options.dropout),
+        checkpoint_(options.checkpoint),
+        inputs_(inputs),
+        hidden_(hidden),
+        directions_(options.bidirectional ? 2 : 1) {
     detail::check_network(name(), inputs, hidden, options.layers);
     for (Index l = 0; l < options.layers; ++l)
       for (Index d = 0; d < directions_; ++d)
@@ -178,13 +183,14 @@ class Recurrent {
       Variable y = detail::output(cell, next);
       return std::pair{std::move(next), std::move(y)};
     };
-    auto [end, y] = scan(step, carry, x, {.reverse = reverse});
+    auto [end, y] = scan(step, carry, x, {.reverse = reverse, .checkpoint = checkpoint_});
     last.cells.push_back(std::move(end));
     return y;
   }
 
   std::vector<Cell> cells_;
   Dropout dropout_;
+  Checkpoint checkpoint_;
   Index inputs_, hidden_, directions_;
 };
 

@@ -1,7 +1,7 @@
 // Fusion: elementwise work, row reductions, random numbers and positions are grouped into regions, which the tile machine runs without
 // writing what lies between.
 //
-// Every instruction has a level: 0 without operands, else one more than the highest operand outside its own region. A region takes an
+// Every instruction has a level: 0 without operands (constants lie below), else one more than the highest operand outside its own region. A region takes an
 // instruction whose other operands lie on lower levels, and joins with a region of the same level. So no path leaves a region and comes
 // back, and the order of levels is an order to run in.
 #include <algorithm>
@@ -167,7 +167,7 @@ void fuse(Program& program) {
       if (made[v] >= 0) lowest = std::max(lowest, level_of(made[v]) + 1);
     Space space;
     if (!space_of(program, c, space)) {
-      level[n] = lowest;
+      level[n] = c.op == &constant_operator ? -1 : lowest;
       continue;
     }
     int home = -1;

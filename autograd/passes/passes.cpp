@@ -9,6 +9,7 @@ void run_passes(Program& program) {
   roll(program);
   hoist(program);
   sink(program);
+  gather_product(program);
   merge_common(program);
   push_slices(program);
   merge_common(program);

@@ -21,6 +21,8 @@ void roll(Program& program);
 void hoist(Program& program);
 /// Moves what is only accumulated or emitted out of loops, behind them.
 void sink(Program& program);
+/// Multiplies a table and gathers rows of the result, rather than multiply the rows gathered, where the table has fewer.
+void gather_product(Program& program);
 /// Groups elementwise work into regions for the tile machine.
 void fuse(Program& program);
 

@@ -224,7 +224,7 @@ class Sinker {
     }
   }
 
-  /// The last value of an accumulator: its first plus one long sum.
+  /// The last value of an accumulator: one long sum that starts from its first.
   int accumulate(Lifter& lifter, const Accumulator& a, const Program&) {
     Type type = p_.types[p_.inputs[a.carry]];
     Attributes direction{scan_.attributes[0]};
@@ -234,24 +234,25 @@ class Sinker {
       t.shape.insert(0, scan_.attributes[1]);
       return to_.append(broadcast_operator, {}, {lifter.outer(v)}, t);
     };
-    int total;
+    int first = result_.inputs[a.carry];
+    bool zero = is_zero(first);
     bool moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
     int sum = moved ? -1 : row_sum(a.addend);
     if (!moved && is_product(a.addend)) {
       const auto& c = p_.code[made_[a.addend]];
-      total = to_.append(matmul_steps_operator, direction, {stacked(c.inputs[0]), stacked(c.inputs[1])}, type);
-    } else {
-      int v = sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend;
-      int whole = stacked(v);
-      Index columns = sum >= 0 ? p_.types[v].shape.back() : p_.types[v].shape.size();
-      Index rows = columns ? p_.types[v].shape.size() / columns : 0;
-      Type flat{type.dtype, Shape{scan_.attributes[1], rows, columns}}, column{type.dtype, Shape{columns}};
-      whole = to_.append(reshape_operator, {}, {whole}, flat);
-      total = to_.append(sum_steps_operator, direction, {whole}, column);
-      total = to_.append(reshape_operator, {}, {total}, type);
+      std::vector<int> inputs{stacked(c.inputs[0]), stacked(c.inputs[1])};
+      if (!zero) inputs.push_back(first);
+      return to_.append(matmul_steps_operator, direction, std::move(inputs), type);
     }
-    int first = result_.inputs[a.carry];
-    return is_zero(first) ? total : to_.append(elementwise_operator(op::code<op::Add>), {}, {first, total}, type);
+    int v = sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend;
+    int whole = stacked(v);
+    Index columns = sum >= 0 ? p_.types[v].shape.back() : p_.types[v].shape.size();
+    Index rows = columns ? p_.types[v].shape.size() / columns : 0;
+    Type flat{type.dtype, Shape{scan_.attributes[1], rows, columns}}, column{type.dtype, Shape{columns}};
+    std::vector<int> inputs{to_.append(reshape_operator, {}, {whole}, flat)};
+    if (!zero) inputs.push_back(to_.append(reshape_operator, {}, {first}, column));
+    int total = to_.append(sum_steps_operator, direction, std::move(inputs), column);
+    return to_.append(reshape_operator, {}, {total}, type);
   }
 
   /// Whether an outer value is zeros as gradient rules write them.

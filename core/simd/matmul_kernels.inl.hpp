@@ -81,16 +81,20 @@ struct Tiles {
     TileFunction<T> of[S::rows];
   };
   Row one[S::vectors];            ///< one[V - 1].of[R - 1]: R rows of one panel's first V vectors
+  Row fetching;                   ///< of a whole panel, fetching what comes next: it costs a tile 4 %, so few tiles do it
   TileFunction<T> wide[S::rows];  ///< wide[R - 1]: at_once[R - 1] panels
   int at_once[S::rows];
 
-  template <int V, int... I>
+  template <int V, bool Fetch, int... I>
   static constexpr Row row(std::integer_sequence<int, I...>) {
-    return {{tile<S, T, I + 1, V, 1, true>...}};
+    return {{tile<S, T, I + 1, V, 1, Fetch>...}};
   }
   template <int... V, int... I>
   static constexpr Tiles make(std::integer_sequence<int, V...>, std::integer_sequence<int, I...> rows) {
-    return {{row<V + 1>(rows)...}, {tile<S, T, I + 1, S::vectors, panels_at_once<S, I + 1>(), false>...}, {panels_at_once<S, I + 1>()...}};
+    return {{row<V + 1, false>(rows)...},
+            row<S::vectors, true>(rows),
+            {tile<S, T, I + 1, S::vectors, panels_at_once<S, I + 1>(), false>...},
+            {panels_at_once<S, I + 1>()...}};
   }
 };
 template <class S, class T>
@@ -99,25 +103,28 @@ constexpr Tiles<S, T> tiles = Tiles<S, T>::make(std::make_integer_sequence<int, 
 /// Rows of k for which a panel stays in L1 (16 KB on AVX2) while all rows of A pass.
 inline constexpr Index k_block = 256;
 
-/// All rows of one panel.
+/// All rows of one panel, by tiles of `plain`; its first tiles are `fetching` ones if `next`, the memory that is read after it, is given.
 template <class S, class T>
-void panel(const ProductBlock<T>& block, const TileFunction<T>* tile_of, const T* b, T* c, Index c_row, bool accumulate) {
+void panel(const ProductBlock<T>& block, const TileFunction<T>* plain, const TileFunction<T>* fetching, const T* b, T* c, Index c_row,
+           bool accumulate, const T* next) {
   const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
+  // A tile fetches one vector of each row that comes, so that whole lines are asked for once; few tiles leave the rest to the processor.
+  const Index fetches = next ? (blocks < S::vectors ? blocks : S::vectors) : 0;
   for (Index s = 0; s < block.k; s += k_block) {
-    const Index k = block.k - s < k_block ? block.k - s : k_block;
+    const bool last = block.k - s <= k_block;
+    const Index k = last ? block.k - s : k_block;
     const T* a = block.a + s;
     T* to = c;
-    const T* ahead = b + (s + k) * block.b_row;  // the panel's next rows, or those of the next panel: done in the first tiles
-    const Index ahead_tiles = blocks < 8 ? blocks : 8;
+    const T* ahead = last ? next : b + (s + k) * block.b_row;
     for (Index i = 0; i < blocks; ++i) {
       const Index r = least + (i < larger);
       if (i + 1 < blocks)
-        for (Index j = 0; j < r; ++j) __builtin_prefetch(to + (r + j) * c_row, 1, 3);
-      const Index ahead_step = i < ahead_tiles ? block.b_row / ahead_tiles : 0;
-      tile_of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead, ahead_step);
+        for (Index j = 0; j < r; ++j)
+          for (int v = 0; v < S::vectors; ++v) __builtin_prefetch(to + (r + j) * c_row + v * lanes<S, T>, 1, 3);
+      const auto* tiles = i < fetches ? fetching : plain;
+      tiles[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead + i % S::vectors * lanes<S, T>, block.b_row);
       a += r * block.a_row;
       to += r * c_row;
-      ahead += k * ahead_step;
     }
   }
 }
@@ -136,7 +143,7 @@ void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
     if (block.accumulate)
       for (Index r = 0; r < part.m; ++r)
         for (Index j = 0; j < width; ++j) buffer[r * width + j] = j < columns ? at[r * block.c_row + j] : T(0);
-    panel<S, T>(part, tiles<S, T>.one[(columns + L - 1) / L - 1].of, b, buffer, width, block.accumulate);
+    panel<S, T>(part, tiles<S, T>.one[(columns + L - 1) / L - 1].of, nullptr, b, buffer, width, block.accumulate, nullptr);
     for (Index r = 0; r < part.m; ++r)
       for (Index j = 0; j < columns; ++j) at[r * block.c_row + j] = buffer[r * width + j];
   }
@@ -154,8 +161,10 @@ void multiply(const ProductBlock<T>& block) {
     for (; n >= at_once * width; n -= at_once * width, b += at_once * block.b_panel, c += at_once * width)
       all.wide[block.m - 1](block, block.k, block.a, b, c, block.c_row, block.accumulate, nullptr, 0);
   }
-  for (; n >= width; n -= width, b += block.b_panel, c += width)
-    panel<S, T>(block, all.one[S::vectors - 1].of, b, c, block.c_row, block.accumulate);
+  for (; n >= width; n -= width, b += block.b_panel, c += width) {
+    const T* next = block.fetch && n >= 2 * width ? b + block.b_panel : nullptr;
+    panel<S, T>(block, all.one[S::vectors - 1].of, all.fetching.of, b, c, block.c_row, block.accumulate, next);
+  }
   if (n > 0) last_panel<S, T>(block, n, b, c);
 }
 

@@ -292,13 +292,12 @@ TEST_CASE("passes: sink: accumulated products and sums, and emitted products, ru
     %3 = tanh(%2) : f64 [2, 4]
     return %3, %3
 %7 = matmul(%6, %4) : f64 [3, 2, 5]
-%8 = matmul_steps(%3, %6) backward in time : f64 [4, 4]
-%9 = add(%1, %8) : f64 [4, 4]
-%10 = reshape(%6) : f64 [3, 2, 4]
-%11 = sum_steps(%10) backward in time : f64 [4]
+%8 = matmul_steps(%3, %6, %1) backward in time : f64 [4, 4]
+%9 = reshape(%6) : f64 [3, 2, 4]
+%10 = reshape(%2) : f64 [4]
+%11 = sum_steps(%9, %10) backward in time : f64 [4]
 %12 = reshape(%11) : f64 [4]
-%13 = add(%2, %12) : f64 [4]
-return %5, %9, %13, %7
+return %5, %8, %12, %7
 )");
   CHECK(before == R"(
 %0 = input : f64 [2, 4]

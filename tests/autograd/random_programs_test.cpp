@@ -67,6 +67,7 @@ constexpr NamedPass passes[] = {{"no pass", no_pass},
                                 {"push_slices", detail::push_slices},
                                 {"hoist", detail::hoist},
                                 {"sink", detail::sink},
+                                {"gather_product", detail::gather_product},
                                 {"fuse", detail::fuse},
                                 {"run_passes", detail::run_passes}};
 
