@@ -3,6 +3,7 @@
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
+#include <rewind/core/team.hpp>
 
 #include "compare.hpp"
 #include "lstm.hpp"
@@ -91,4 +92,49 @@ TEST_CASE("roll: three pieces of two steps are too few: the program stays as it 
   Variable h = draw({2, 3});
   for (Index t = 0; t < 6; ++t) h = t % 2 ? tanh(matmul(h, w)) : sigmoid(x[t] + matmul(h, w));
   CHECK(rolled({h}).scans == 0);
+}
+
+TEST_CASE("roll: a loop with attention over what was stacked before") {
+  auto x = draw({6, 2, 3}), memory = draw({2, 5, 3}), w = draw({3, 3}), u = draw({3, 3});
+  Variable h = draw({2, 3}), loss = sum(h);
+  for (Index t = 0; t < 6; ++t) {
+    auto scores = softmax(sum(memory * reshape(matmul(h, u), Shape{2, 1, 3}), -1), -1);
+    auto read = sum(reshape(scores, Shape{2, 5, 1}) * memory, 1);
+    h = tanh(x[t] + matmul(h + read, w));
+    loss = loss + sum(square(h));
+  }
+  auto g = gradients(loss, {x, memory, w, u});
+  std::vector<Variable> all{loss, h};
+  all.insert(all.end(), g.begin(), g.end());
+  CHECK(rolled(all).scans >= 2);
+  CHECK(against_reference(all, 1e-11) == "");
+}
+
+TEST_CASE("roll: random numbers stay those of the straight line") {
+  auto x = draw({6, 2, 3}), w = draw({3, 3});
+  Variable h = draw({2, 3});
+  for (Index t = 0; t < 6; ++t) h = tanh(x[t] + matmul(h * cast(uniform({2, 3}) < 0.8, f64), w));
+  auto g = gradients(sum(h), {x, w});
+  CHECK(rolled({h, g[0], g[1]}).scans >= 1);
+  CHECK(against_reference({h, g[0], g[1]}, 1e-12) == "");
+}
+
+TEST_CASE("roll: the same bits for any number of threads") {
+  Lstm cell(16, 16, DType::f32);
+  Variable x = random::normal({8, 64, 16});
+  const int before = threads();
+  std::vector<std::vector<Tensor>> results;
+  for (int n : {1, 2, 3, 5}) {
+    set_threads(n);
+    State s{zeros({64, 16}), zeros({64, 16})};
+    Variable loss = sum(s.h);
+    for (Index t = 0; t < 8; ++t) s = lstm_step(x[t], s, cell.wx, cell.wh, cell.b), loss = loss + sum(square(s.h));
+    auto g = gradients(loss, {x, cell.wx, cell.wh, cell.b});
+    std::vector<Tensor> values{loss.value()};
+    for (const auto& v : g) values.push_back(v.value());
+    results.push_back(std::move(values));
+  }
+  set_threads(before);
+  for (const auto& values : results)
+    for (std::size_t k = 0; k < values.size(); ++k) CHECK(identical(values[k], results[0][k]));
 }
