@@ -1,6 +1,8 @@
 #include <rewind/core/format.hpp>
 #include <rewind/core/storage.hpp>
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
@@ -11,7 +13,8 @@ namespace rw {
 
 namespace {
 
-constexpr Index unit = 64;                         // alignment, header, guard, and the step of the smallest classes
+constexpr Index unit = 64;  // alignment, header, guard, and the step of the smallest classes
+constexpr Index huge_page = Index{1} << 21;
 constexpr Index largest_request = Index{1} << 46;  // half of what an x86-64 process can address
 constexpr int size_classes = 4 * 40;
 
@@ -59,8 +62,11 @@ struct StoragePool {
 
   Storage* make(int size_class) {
     static_assert(sizeof(Storage) <= unit);
-    void* block = std::aligned_alloc(unit, static_cast<std::size_t>(unit + capacity_of(size_class) + unit));
+    const Index bytes = unit + capacity_of(size_class) + unit;
+    const bool large = bytes >= huge_page;
+    void* block = std::aligned_alloc(static_cast<std::size_t>(large ? huge_page : unit), static_cast<std::size_t>(bytes));
     if (!block) return nullptr;
+    if (large) madvise(block, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // rows far apart: fewer misses of the TLB; a wish only
     auto* storage = new (block) Storage;
     storage->data_ = static_cast<std::byte*>(block) + unit;
     storage->size_class_ = size_class;
