@@ -103,13 +103,15 @@ constexpr Tiles<S, T> tiles = Tiles<S, T>::make(std::make_integer_sequence<int, 
 /// Rows of k for which a panel stays in L1 (16 KB on AVX2) while all rows of A pass.
 inline constexpr Index k_block = 256;
 
+/// Tiles that share the fetching of the next panel, each a stretch of it: one fetch a row of B hides in the multiply-adds.
+inline constexpr Index fetching_tiles = 4;
+
 /// All rows of one panel, by tiles of `plain`; its first tiles are `fetching` ones if `next`, the memory that is read after it, is given.
 template <class S, class T>
 void panel(const ProductBlock<T>& block, const TileFunction<T>* plain, const TileFunction<T>* fetching, const T* b, T* c, Index c_row,
            bool accumulate, const T* next) {
   const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
-  // A tile fetches one vector of each row that comes, so that whole lines are asked for once; few tiles leave the rest to the processor.
-  const Index fetches = next ? (blocks < S::vectors ? blocks : S::vectors) : 0;
+  const Index fetches = !next ? 0 : blocks < fetching_tiles ? blocks : fetching_tiles, ahead_step = fetches ? block.b_row / fetches : 0;
   for (Index s = 0; s < block.k; s += k_block) {
     const bool last = block.k - s <= k_block;
     const Index k = last ? block.k - s : k_block;
@@ -122,7 +124,7 @@ void panel(const ProductBlock<T>& block, const TileFunction<T>* plain, const Til
         for (Index j = 0; j < r; ++j)
           for (int v = 0; v < S::vectors; ++v) __builtin_prefetch(to + (r + j) * c_row + v * lanes<S, T>, 1, 3);
       const auto* tiles = i < fetches ? fetching : plain;
-      tiles[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead + i % S::vectors * lanes<S, T>, block.b_row);
+      tiles[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead + i * k * ahead_step, ahead_step);
       a += r * block.a_row;
       to += r * c_row;
     }
