@@ -64,8 +64,8 @@ struct StoragePool {
     static_assert(sizeof(Storage) <= unit);
     const Index bytes = unit + capacity_of(size_class) + unit;
     const bool large = bytes >= huge_page;
-    void* block = std::aligned_alloc(static_cast<std::size_t>(large ? huge_page : unit), static_cast<std::size_t>(bytes));
-    if (!block) return nullptr;
+    void* block = nullptr;
+    if (posix_memalign(&block, static_cast<std::size_t>(large ? huge_page : unit), static_cast<std::size_t>(bytes)) != 0) return nullptr;
     if (large) madvise(block, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // rows far apart: fewer misses of the TLB; a wish only
     auto* storage = new (block) Storage;
     storage->data_ = static_cast<std::byte*>(block) + unit;

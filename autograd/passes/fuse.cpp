@@ -1,9 +1,9 @@
 // Fusion: elementwise work, row reductions, random numbers and positions are grouped into regions, which the tile machine runs without
 // writing what lies between.
 //
-// Every instruction has a level: 0 without operands (constants lie below), else one more than the highest operand outside its own region. A region takes an
-// instruction whose other operands lie on lower levels, and joins with a region of the same level. So no path leaves a region and comes
-// back, and the order of levels is an order to run in.
+// Every instruction has a level: 0 without operands (constants lie below), else one more than the highest operand outside its own region. A
+// region takes an instruction whose other operands lie on lower levels, and joins with a region of the same level. So no path leaves a
+// region and comes back, and the order of levels is an order to run in.
 #include <algorithm>
 #include <rewind/autograd/elementwise.hpp>
 #include <rewind/autograd/passes/passes.hpp>
