@@ -19,8 +19,10 @@ Variable cross_entropy(const Variable& logits, const Variable& targets) {
   }
   if (logits.size() == 0)
     fail<ShapeError>("cross_entropy: logits are {}: a mean over nothing (every extent must be at least 1)", logits.shape());
-  // The picked logit as a row sum: it fuses with the row's maximum and sum of exponentials.
-  auto picked = sum(where(equal(positions(logits.shape(), targets.dtype()), newaxis(targets, -1)), logits, 0), -1);
+  // The picked logit as a row sum: it fuses with the row's maximum and sum of exponentials. So do the numbers of classes if they are
+  // floating, as long as they are exact.
+  const DType numbers = logits.shape().back() <= Index(1) << 24 ? logits.dtype() : DType::f64;
+  auto picked = sum(where(equal(positions(logits.shape(), numbers), newaxis(cast(targets, numbers), -1)), logits, 0), -1);
   auto valid = where(logical_and(targets >= 0, targets < logits.shape().back()), 1, std::numeric_limits<double>::quiet_NaN());
   return mean((logsumexp(logits, -1) - picked) * valid);
 }
