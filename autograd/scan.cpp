@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/reference.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
@@ -227,28 +228,6 @@ Variable in_chunks(const Variable& x, Index extent) {
   shape.insert(0, shape[0] / extent);
   shape[1] = extent;
   return reshape(x, shape);
-}
-
-/// The body of a loop over chunks of time: the loop itself over one chunk. Step t of chunk n draws the random numbers of step n * extent +
-/// t.
-Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent) {
-  const Program& step = body->program;
-  Program program;
-  std::vector<int> inputs;
-  for (std::size_t i = 0; i < step.inputs.size(); ++i) {
-    Type type = step.types[step.inputs[i]];
-    auto k = static_cast<int>(i);
-    if (k >= body->carries && k < body->carries + body->xs) type.shape.insert(0, extent);
-    inputs.push_back(program.add_input(type));
-  }
-  std::vector<Type> types;
-  for (std::size_t o = 0; o < step.outputs.size(); ++o) {
-    types.push_back(step.types[step.outputs[o]]);
-    if (static_cast<int>(o) >= body->carries) types.back().shape.insert(0, extent);
-  }
-  int first = program.append(scan_operator, {reverse, extent}, std::move(inputs), types, body);
-  for (std::size_t o = 0; o < types.size(); ++o) program.outputs.push_back(first + static_cast<int>(o));
-  return program;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ void run_passes(Program& program) {
   remove_dead_code(program);
   merge_common(program);
   roll(program);
+  chunk(program);
   hoist(program);
   sink(program);
   gather_product(program);

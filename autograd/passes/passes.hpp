@@ -17,6 +17,9 @@ void merge_common(Program& program);
 void push_slices(Program& program);
 /// Makes a scan of what repeats step after step: a loop written by hand, and its gradient.
 void roll(Program& program);
+/// Cuts time into chunks where what the next two move out of a loop would take more than 32 MiB, or than `bytes`.
+void chunk(Program& program);
+void chunk_within(Program& program, Index bytes);
 /// Moves what depends only on x_t and constants out of loops: one product for all steps.
 void hoist(Program& program);
 /// Moves what is only accumulated or emitted out of loops, behind them.
@@ -25,6 +28,10 @@ void sink(Program& program);
 void gather_product(Program& program);
 /// Groups elementwise work into regions for the tile machine.
 void fuse(Program& program);
+
+/// The body of a loop over chunks of time: the loop itself over one chunk. Step t of chunk n draws the random numbers of step n * extent +
+/// t.
+Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent);
 
 /// Whether results of this operator can be written to any strided place (it computes, rather than views).
 bool is_computed(const Operator& op);
