@@ -46,6 +46,8 @@ void merge_common(Program& program);
 void push_slices(Program& program);
 /// Makes a scan of what repeats step after step: a loop written by hand, and its gradient.
 void roll(Program& program);
+/// Makes one product of those in a loop that share an operand.
+void merge_products(Program& program);
 /// Moves what depends only on x_t and constants out of loops: one product for all steps.
 void hoist(Program& program);
 /// Moves what is only accumulated or emitted out of loops, behind them.
