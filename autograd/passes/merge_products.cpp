@@ -6,8 +6,8 @@
 //   A1 += matmul(h^T, g1), A2 += matmul(h^T, g2)        -> A += matmul(h^T, [g1 g2]), slices of A behind the loop
 //   b1 += sum(g1, rows), b2 += sum(g2, rows)            -> the same with one sum
 //
-// W1, W2 are constants of the loop, so hoist joins them once; g1, g2 are written side by side where they are made. What depends on x_t
-// alone stays as it is in the first form, for it leaves the loop and is long enough there.
+// W1, W2 are constants of the loop, so hoist joins them once; g1, g2 are written side by side where they are made. Products that sink moves
+// behind the loop are no partners of those that stay, nor in a sum products of x_t alone, which hoist moves before it.
 //
 // The price is a copy of the weights a run, and of their gradients out of the wide one: it pays from 256 rows on, counted over all steps.
 // The second form makes a sum of chains one chain over all of k, so its rule must not see what checkpoints and threads change: it is
@@ -74,7 +74,7 @@ class Products {
   /// A product with a matrix that does not change from step to step, its left operand as it is.
   bool with_constant(const Instruction& c) const {
     const Type &a = p_.types[c.inputs[0]], &b = p_.types[c.inputs[1]];
-    return !c.attributes[0] && b.shape.rank() == 2 && a.dtype == b.dtype && depends_[c.inputs[0]] == Depends::carry &&
+    return !c.attributes[0] && b.shape.rank() == 2 && a.dtype == b.dtype && depends_[c.inputs[0]] != Depends::constant &&
            depends_[c.inputs[1]] == Depends::constant;
   }
 
@@ -164,7 +164,7 @@ class Products {
           sum.adds.push_back(at);
           work.push_back(term.inputs[1]);
           work.push_back(term.inputs[0]);
-        } else if (term.op == &matmul_operator && term.attributes[1] && with_constant(term)) {
+        } else if (term.op == &matmul_operator && term.attributes[1] && with_constant(term) && depends_[term.inputs[0]] == Depends::carry) {
           sum.products.push_back(at);
         }
       }
