@@ -8,11 +8,18 @@ namespace rw::detail {
 
 namespace {
 
-constexpr Pass passes[] = {{"dead code", remove_dead_code},    {"common", merge_common}, {"roll", roll},
-                           {"merge products", merge_products}, {"hoist", hoist},         {"sink", sink},
-                           {"gather product", gather_product}, {"slices", push_slices},  {"fuse", fuse}};
+constexpr Pass passes[] = {{"dead code", remove_dead_code},
+                           {"common", merge_common},
+                           {"roll", roll},
+                           {"merge products", merge_products},
+                           {"hoist", hoist},
+                           {"sink", sink},
+                           {"gather product", gather_product},
+                           {"fold", fold},
+                           {"slices", push_slices},
+                           {"fuse", fuse}};
 
-constexpr void (*order[])(Program&) = {remove_dead_code, merge_common, roll,         merge_products,   hoist, sink, gather_product,
+constexpr void (*order[])(Program&) = {remove_dead_code, merge_common, roll,         merge_products,   hoist, sink, gather_product, fold,
                                        merge_common,     push_slices,  merge_common, remove_dead_code, fuse};
 
 std::atomic<PassSet> left_out{0};

@@ -54,6 +54,8 @@ void hoist(Program& program);
 void sink(Program& program);
 /// Multiplies a table and gathers rows of the result, rather than multiply the rows gathered, where the table has fewer.
 void gather_product(Program& program);
+/// Does what can be done on constants of the structure, and drops what changes nothing.
+void fold(Program& program);
 /// Groups elementwise work into regions for the tile machine.
 void fuse(Program& program);
 /// A region for each elementwise instruction, for the tile machine runs nothing else.

@@ -70,6 +70,7 @@ constexpr NamedPass passes[] = {{"no pass", no_pass},
                                 {"merge_products", detail::merge_products},
                                 {"sink", detail::sink},
                                 {"gather_product", detail::gather_product},
+                                {"fold", detail::fold},
                                 {"fuse", detail::fuse},
                                 {"run_passes", detail::run_passes}};
 
