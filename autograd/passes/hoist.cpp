@@ -8,22 +8,6 @@ namespace rw::detail {
 
 namespace {
 
-/// What a value of the body depends on.
-enum class Depends : std::uint8_t { constant, x, carry };
-
-std::vector<Depends> dependence(const Body& body) {
-  const Program& p = body.program;
-  std::vector<Depends> depends(p.types.size(), Depends::constant);
-  for (int i = 0; i < body.carries; ++i) depends[p.inputs[i]] = Depends::carry;
-  for (int i = body.carries; i < body.carries + body.xs; ++i) depends[p.inputs[i]] = Depends::x;
-  for (const auto& c : p.code) {
-    Depends d = differs_by_step(c) ? Depends::x : Depends::constant;
-    for (int v : c.inputs) d = std::max(d, depends[v]);
-    for (int k = 0; k < c.count; ++k) depends[c.first + k] = d;
-  }
-  return depends;
-}
-
 /// Instructions to move: heavy ones that need no carry, whatever needs constants alone, and what these read.
 std::vector<char> chosen(const Body& body, const std::vector<Depends>& depends, const std::vector<int>& made) {
   const Program& p = body.program;

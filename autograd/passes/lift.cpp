@@ -7,6 +7,19 @@ bool differs_by_step(const Instruction& c) {
   return c.op == &random_operator || (c.body && std::any_of(c.body->program.code.begin(), c.body->program.code.end(), differs_by_step));
 }
 
+std::vector<Depends> dependence(const Body& body) {
+  const Program& p = body.program;
+  std::vector<Depends> depends(p.types.size(), Depends::constant);
+  for (int i = 0; i < body.carries; ++i) depends[p.inputs[i]] = Depends::carry;
+  for (int i = body.carries; i < body.carries + body.xs; ++i) depends[p.inputs[i]] = Depends::x;
+  for (const auto& c : p.code) {
+    Depends d = differs_by_step(c) ? Depends::x : Depends::constant;
+    for (int v : c.inputs) d = std::max(d, depends[v]);
+    for (int k = 0; k < c.count; ++k) depends[c.first + k] = d;
+  }
+  return depends;
+}
+
 bool Lifter::lift(const Instruction& c) {
   std::vector<int> inputs;
   std::vector<bool> lifted;

@@ -9,6 +9,11 @@ namespace rw::detail {
 /// Whether an instruction without operands from the step gives another value at each: random numbers, or a loop that draws such.
 bool differs_by_step(const Instruction& c);
 
+/// What a value of a body depends on: captures alone, or x_t too (random numbers count as such), or the carry.
+enum class Depends : std::uint8_t { constant, x, carry };
+/// The same of every value.
+std::vector<Depends> dependence(const Body& body);
+
 class Lifter {
  public:
   /// `closures`: where those of the loop stand among those of the program around it.

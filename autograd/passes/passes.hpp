@@ -1,12 +1,41 @@
 // Passes: program in, program out, a file each. Internal to autograd.
 #pragma once
 
+#include <cstdint>
 #include <rewind/autograd/program.hpp>
+#include <span>
 
 namespace rw::detail {
 
 /// All passes in order: what make_plan does before lowering. Bodies of scans get theirs when their own plan is made.
 void run_passes(Program& program);
+
+struct Pass {
+  const char* name;
+  void (*run)(Program&);
+};
+/// Every pass of run_passes once, in the order in which they first run.
+std::span<const Pass> all_passes();
+
+/// Some of all_passes(): bit i stands for pass i.
+using PassSet = std::uint32_t;
+
+/// While it lives, run_passes leaves these out, in any thread, and plans made so are kept apart from others (the set is part of a plan's
+/// key). Without `fuse` every elementwise instruction is a region of its own. What another pass calls inside is not left out. For tests,
+/// one at a time, with no plan running:
+///
+///     for (std::size_t i = 0; i < all_passes().size(); ++i) {
+///       WithoutPasses without(PassSet{1} << i);
+///       CHECK(against_reference(outputs(), 1e-9) == "");  // recorded anew: what is evaluated already is not computed again
+///     }
+class WithoutPasses {
+ public:
+  explicit WithoutPasses(PassSet set);
+  ~WithoutPasses();
+  WithoutPasses(const WithoutPasses&) = delete;
+};
+/// Those that are left out now.
+PassSet passes_left_out();
 
 /// Removes what no output needs; scans lose ys and captures that nobody reads.
 void remove_dead_code(Program& program);
@@ -17,6 +46,8 @@ void merge_common(Program& program);
 void push_slices(Program& program);
 /// Makes a scan of what repeats step after step: a loop written by hand, and its gradient.
 void roll(Program& program);
+/// Makes one product of those in a loop that share an operand.
+void merge_products(Program& program);
 /// Cuts time into chunks where what the next two move out of a loop would take more than 32 MiB, or than `bytes`.
 void chunk(Program& program);
 void chunk_within(Program& program, Index bytes);
@@ -26,8 +57,12 @@ void hoist(Program& program);
 void sink(Program& program);
 /// Multiplies a table and gathers rows of the result, rather than multiply the rows gathered, where the table has fewer.
 void gather_product(Program& program);
+/// Does what can be done on constants of the structure, and drops what changes nothing.
+void fold(Program& program);
 /// Groups elementwise work into regions for the tile machine.
 void fuse(Program& program);
+/// A region for each elementwise instruction, for the tile machine runs nothing else.
+void fuse_nothing(Program& program);
 
 /// The body of a loop over chunks of time: the loop itself over one chunk. Step t of chunk n draws the random numbers of step n * extent +
 /// t.

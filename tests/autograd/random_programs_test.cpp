@@ -67,8 +67,10 @@ constexpr NamedPass passes[] = {{"no pass", no_pass},
                                 {"push_slices", detail::push_slices},
                                 {"hoist", detail::hoist},
                                 {"roll", detail::roll},
+                                {"merge_products", detail::merge_products},
                                 {"sink", detail::sink},
                                 {"gather_product", detail::gather_product},
+                                {"fold", detail::fold},
                                 {"fuse", detail::fuse},
                                 {"run_passes", detail::run_passes}};
 
