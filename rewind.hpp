@@ -8,6 +8,7 @@
 #include <rewind/autograd/init.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/parameter.hpp>
+#include <rewind/autograd/profile.hpp>
 #include <rewind/autograd/scan.hpp>
 #include <rewind/autograd/structs.hpp>
 #include <rewind/autograd/tape.hpp>
