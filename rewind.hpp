@@ -25,6 +25,7 @@
 #include <rewind/train/generate.hpp>
 #include <rewind/train/interrupt.hpp>
 #include <rewind/train/metrics.hpp>
+#include <rewind/train/profile_table.hpp>
 #include <rewind/train/report.hpp>
 #include <rewind/train/sampling.hpp>
 #include <rewind/train/stream.hpp>
