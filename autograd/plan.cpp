@@ -96,8 +96,14 @@ void Lowering::run() {
   layout();
 }
 
-bool Lowering::place(int value, const Slot& slot) {
+bool Lowering::place(int value, Slot slot) {
   int producer = producers_[value];
+  while (producer >= 0 && program.code[producer].op == &reshape_operator && slot.dense()) {  // what it is a view of lies there as well
+    value = program.code[producer].inputs[0];
+    producer = producers_[value];
+    slot.type = type(value);
+    slot.strides = contiguous_strides(slot.type.shape);
+  }
   if (producer < 0 || placed_[value] || !is_computed(*program.code[producer].op)) return false;
   slots_[value] = slot;
   placed_[value] = 1;

@@ -192,7 +192,7 @@ class Lowering {
   }
   const Buffer& buffer(const Slot& slot) const { return plan_.buffers[slot.buffer]; }
   /// Chooses the place of a value that has none yet and whose producer can write anywhere; false otherwise.
-  bool place(int value, const Slot& slot);
+  bool place(int value, Slot slot);
 
  private:
   void place_outputs();

@@ -198,9 +198,23 @@ Index count_steps(const std::vector<Variable>& xs, const ScanOptions& options) {
   return steps;
 }
 
+Index bytes_of(const Type& type) { return type.shape.size() * size_of(type.dtype); }
+
+/// The largest distance of kept carries whose history is within the budget, or the one of the least history; `steps` for all of it.
+Index within(Index budget, Index steps, const Body& body, const Closures& closures) {
+  const Index step = history_of_step(body, closures);
+  Index carry = 0, best = steps, least = steps * step;
+  for (int c = 0; c < body.carries; ++c) carry += bytes_of(body.program.types[body.program.inputs[c]]);
+  for (Index extent = steps / 2; least > budget && extent > 0; --extent) {
+    const Index bytes = steps / extent * carry + extent * step;
+    if (steps % extent == 0 && bytes < least) least = bytes, best = extent;
+  }
+  return best;
+}
+
 /// Steps from one kept carry to the next; `steps` if there is no need to keep any.
-Index chunk_of(const Checkpoint& wish, Index steps) {
-  if (wish.every < 0) fail<ValueError>("scan: a checkpoint every {} steps (at least every step: 1)", wish.every);
+Index chunk_of(const Checkpoint& wish, Index steps, const Body& body, const Closures& closures) {
+  if (wish.budget > 0) return within(wish.budget, steps, body, closures);
   Index most = wish.root ? static_cast<Index>(std::sqrt(static_cast<double>(steps))) : wish.every;
   if (most == 0 || most >= steps) return steps;
   while (steps % most != 0) --most;
@@ -244,7 +258,9 @@ ScanTrace::ScanTrace(const std::vector<Variable>& carry, const std::vector<Varia
   for (const auto& v : first) local("scan", v);
   for (const auto& v : stacked) local("scan", v);
   Index steps = count_steps(stacked, options);
-  chunk_of(options.checkpoint, steps);
+  const Checkpoint& wish = options.checkpoint;
+  if (wish.every < 0) fail<ValueError>("scan: a checkpoint every {} steps (at least every step: 1)", wish.every);
+  if (wish.budget < 0) fail<ValueError>("scan: a history of {} bytes (at least 1, or 0 for no limit)", wish.budget);
   impl_ = new Impl{options, std::move(first), std::move(stacked), steps, {}};
   for (const auto& v : impl_->first) carry_.push_back(impl_->trace.parameter(v.handle()->type));
   for (const auto& v : impl_->xs) {
@@ -276,7 +292,7 @@ ScanTrace::Result ScanTrace::finish(const std::vector<Variable>& next, const std
   int carries = static_cast<int>(carry_.size());
   Closures closures = std::exchange(program.closures, {});
   auto body = intern_body(std::move(program), carries, static_cast<int>(x_.size()));
-  Index steps = impl_->steps, extent = chunk_of(impl_->options.checkpoint, steps);
+  Index steps = impl_->steps, extent = chunk_of(impl_->options.checkpoint, steps, *body, closures);
   bool reverse = impl_->options.reverse, chunks = extent < steps;
   if (chunks) body = intern_body(over_chunk(body, reverse, extent), carries, body->xs);
   std::vector<Type> types;
@@ -310,7 +326,12 @@ namespace rw {
 
 Checkpoint checkpoint::every(Index k) {
   if (k < 1) fail<ValueError>("checkpoint::every: {} steps (at least 1 is needed)", k);
-  return {k, false};
+  return {.every = k};
+}
+
+Checkpoint checkpoint::bytes(Index n) {
+  if (n < 1) fail<ValueError>("checkpoint::bytes: {} bytes (at least 1 is needed)", n);
+  return {.budget = n};
 }
 
 }  // namespace rw

@@ -12,13 +12,18 @@ namespace rw {
 struct Checkpoint {
   Index every = 0;    ///< steps from one kept carry to the next; 0: all that the gradient reads is kept
   bool root = false;  ///< the root of the number of steps instead
+  Index budget = 0;   ///< bytes: as far apart as the history of the loop fits there; 0: no limit
 };
 
 namespace checkpoint {
 /// Every k-th carry. Throws ValueError unless k is at least 1.
 Checkpoint every(Index k);
 /// As many carries as steps between two of them.
-inline Checkpoint sqrt() { return {0, true}; }
+inline Checkpoint sqrt() { return {.root = true}; }
+/// No more carries than it takes to keep kept carries and the history of the steps between two of them within n bytes: what a step's
+/// gradient reads and the results of its products. All is kept if that fits; the least is taken if nothing does. Throws ValueError unless
+/// n is at least 1.
+Checkpoint bytes(Index n);
 }  // namespace checkpoint
 
 struct ScanOptions {

@@ -286,11 +286,32 @@ std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const P
 
 }  // namespace
 
+namespace {
+/// All gradients that there can be.
+Wish whole_wish(const Body& body) {
+  const Program& p = body.program;
+  Wish wish;
+  for (int v : p.outputs) wish.incoming.push_back(is_floating(p.types[v].dtype));
+  for (int v : p.inputs) wish.wanted.push_back(is_floating(p.types[v].dtype) && !p.types[v].weak);
+  return wish;
+}
+}  // namespace
+
+Index history_of_step(const Body& body, const Closures& closures) {
+  auto d = derivative_of(body, closures, whole_wish(body));
+  const Program& p = d->forward ? *d->forward : body.program;
+  Index bytes = 0;
+  auto count = [&](int v) { bytes += p.types[v].shape.size() * size_of(p.types[v].dtype); };
+  for (int v : d->residuals) count(v);
+  for (const auto& i : p.code)
+    if (i.op->heavy())
+      for (int k = 0; k < i.count; ++k) count(i.first + k);
+  return bytes;
+}
+
 void keep_for_gradient(Node& node) {
   const Body& body = *node.body;
-  Wish wish;
-  for (const auto& type : node.types) wish.incoming.push_back(is_floating(type.dtype));
-  for (int v : body.program.inputs) wish.wanted.push_back(is_floating(body.program.types[v].dtype) && !body.program.types[v].weak);
+  Wish wish = whole_wish(body);
   wish.again = node.attributes[3];
   auto d = derivative_of(body, node.closures, wish);
   add_ys(node, d->residuals, d->forward.get());

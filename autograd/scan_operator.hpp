@@ -14,6 +14,9 @@ void scan_gradient(Pullback& pullback);
 /// What a first differentiation will read of a scan becomes ys now, so that an early evaluation keeps it.
 void keep_for_gradient(Node& node);
 
+/// Bytes that a step leaves for its gradient: what the backward pass reads, and results of products, which leave the loop.
+Index history_of_step(const Body& body, const Closures& closures);
+
 /// The body with this structure, one object for all scans that have it.
 std::shared_ptr<const Body> intern_body(Program program, int carries, int xs);
 

@@ -36,15 +36,16 @@ class Scratch {
 thread_local Scratch left_scratch, right_scratch;
 
 constexpr Index step_of_k = 512;              // of a packed right operand
+constexpr Index rows_of_packed = 32;          // they and their rows of C stay close while the panels pass
 constexpr Index step_of_k_unpacked = 256;     // one panel of B stays in L1
 constexpr Index step_of_k_in_place = 16;      // C stays in L1 or L2 while B streams
 constexpr Index panels_at_once = 4;           // of an unpacked one
 constexpr Index least_work = Index(3) << 19;  // multiply-adds of some 30 microseconds
 
-/// A share of L2 for rows of A. Beside packed panels it is small, for C passes too; where panels are packed again for each, it is large.
-Index left_bytes(Index share) {
+/// Half of L2: what is used again and again must fit there beside all that passes.
+Index cache_bytes() {
   static const Index cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  return std::clamp<Index>(cache / share, 128 << 10, 1 << 20);
+  return std::clamp<Index>(cache / 2, 128 << 10, 1 << 20);
 }
 
 template <class T>
@@ -57,7 +58,7 @@ class Part {
         m_(rows.end - rows.begin),
         n0_(columns.begin),
         n_(columns.end - columns.begin),
-        far_(product.panels && p_.k * n_ * Index(sizeof(T)) > left_bytes(2)) {}
+        far_(product.panels && p_.k * n_ * Index(sizeof(T)) > cache_bytes()) {}
 
   void run() {
     if (m_ == 0 || n_ == 0) return;
@@ -74,10 +75,10 @@ class Part {
   bool direct() const { return p_.a.row == 1 && p_.a.group >= p_.k; }
   T* c(Index i, Index j) const { return p_.c + i * p_.c_row + j; }
 
-  /// Rows of A that go through L2 together.
-  Index row_step(Index k, Index share) const {
+  /// Rows of A that go over panels that must be packed again for others: what L2 takes.
+  Index row_step(Index k) const {
     const Index tile = kernels_.rows;
-    return std::max(4 * tile, left_bytes(share) / Index(sizeof(T)) / k / tile * tile);
+    return std::max(4 * tile, cache_bytes() / Index(sizeof(T)) / k / tile * tile);
   }
 
   void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
@@ -109,7 +110,7 @@ class Part {
 
   /// Rows m0_ .. in steps over a block of B.
   void rows(Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    const Index step = row_step(k, 8);
+    const Index step = rows_of_packed;
     for (Index i = 0; i < m_; i += step) multiply(m0_ + i, std::min(step, m_ - i), k0, k, j, n, b, b_row, b_panel);
   }
 
@@ -127,7 +128,7 @@ class Part {
                 k_step = ((p_.k + steps - 1) / steps + 7) / 8 * 8;  // equal steps
     T* panels = right_scratch.elements<T>(k_step * at_once);
     for (Index k0 = 0; k0 < p_.k; k0 += k_step) {
-      const Index k = std::min(k_step, p_.k - k0), step = row_step(k, 2);
+      const Index k = std::min(k_step, p_.k - k0), step = row_step(k);
       for (Index i = 0; i < m_; i += step)
         for (Index j = 0; j < n_; j += at_once) {
           const Index n = std::min(at_once, n_ - j);

@@ -46,7 +46,8 @@ TEST_CASE("checkpoint: values and gradients have the bits of the loop without") 
       for (bool reverse : {false, true}) {
         auto want = record(steps, reverse, {}, DType::f32, false);
         evaluate(want);
-        for (Checkpoint c : {checkpoint::every(1), checkpoint::every(4), checkpoint::every(50), checkpoint::sqrt()}) {
+        for (Checkpoint c : {checkpoint::every(1), checkpoint::every(4), checkpoint::every(50), checkpoint::sqrt(), checkpoint::bytes(1),
+                             checkpoint::bytes(5000)}) {
           auto got = record(steps, reverse, c, DType::f32, false);
           evaluate(got);
           for (std::size_t i = 0; i < got.size(); ++i) {
@@ -54,6 +55,7 @@ TEST_CASE("checkpoint: values and gradients have the bits of the loop without") 
             CAPTURE(steps);
             CAPTURE(reverse);
             CAPTURE(c.every);
+            CAPTURE(c.budget);
             CAPTURE(i);
             CHECK(identical(got[i].value(), want[i].value()));
           }
@@ -69,6 +71,33 @@ TEST_CASE("checkpoint: second order equals the reference and the loop without") 
   CHECK(difference(arrays(got), arrays(record(6, false, {}, f64, true)), 1e-11) == "");
 }
 
-TEST_CASE("checkpoint: less than one step is an error") {
+TEST_CASE("checkpoint: less than one step or byte is an error") {
   CHECK_THROWS_WITH_AS(checkpoint::every(0), "checkpoint::every: 0 steps (at least 1 is needed)", ValueError);
+  CHECK_THROWS_WITH_AS(checkpoint::bytes(0), "checkpoint::bytes: 0 bytes (at least 1 is needed)", ValueError);
+}
+
+TEST_CASE("checkpoint: a budget takes the fewest carries whose history fits") {
+  const Index steps = 24, batch = 4, hidden = 16;
+  seed(3);
+  Lstm lstm(hidden, hidden, DType::f32);
+  Variable x = draw({steps, batch, hidden}, DType::f32), h = draw({batch, hidden}, DType::f32);
+  auto chunk = [&](Checkpoint c) {  // steps of the loop inside, by the program's text
+    auto [last, ys] = scan(
+        [&](const State& s, const Variable& x) {
+          auto n = lstm_step(x, s, lstm.wx, lstm.wh, lstm.b);
+          return std::pair{n, n.h};
+        },
+        State{h, h}, x, {.checkpoint = c});
+    const std::string text = dump(std::span(&ys, 1));
+    const auto inner = text.rfind("steps ");
+    return std::stol(text.substr(inner + 6));
+  };
+  // A step: gates, tanh of c, h and c before, which the gradient reads, and two products of [4, 64]; a carry: two of [4, 16].
+  const Index part = batch * hidden * 4, step = (7 + 8) * part, carry = 2 * part;
+  CHECK(chunk(checkpoint::bytes(steps * step)) == steps);
+  CHECK(chunk(checkpoint::bytes(steps * step - 1)) == 12);
+  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry)) == 12);
+  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry - 1)) == 8);
+  CHECK(chunk(checkpoint::bytes(3 * step + 8 * carry)) == 3);
+  CHECK(chunk(checkpoint::bytes(1)) == 2);  // 2 * step + 12 * carry is the least: 54 parts; with 1 step it is 63, with three 61
 }

@@ -51,6 +51,15 @@ TEST_CASE("limits: a hundred thousand steps by hand are recorded, differentiated
   tape::clear_plans();
 }
 
+TEST_CASE("limits: a result that is reshaped is written where it will lie") {
+  Variable x = Tensor::full({4, 6}, 0.5), y = reshape(tanh(x), Shape{2, 12});
+  detail::Value* roots[] = {y.handle()};
+  auto plan = detail::make_plan(detail::pending_program(roots, true).program);
+  CHECK(plan->steps.size() == 1);
+  CHECK(plan->arena_bytes == 0);
+  CHECK(y.value().shape() == Shape{2, 12});
+}
+
 TEST_CASE("limits: a long chain that is never evaluated is freed without recursion") {
   Variable h = zeros({2});
   for (int t = 0; t < 300'000; ++t) h = h + 1;
