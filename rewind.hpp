@@ -8,6 +8,7 @@
 #include <rewind/autograd/init.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/parameter.hpp>
+#include <rewind/autograd/profile.hpp>
 #include <rewind/autograd/scan.hpp>
 #include <rewind/autograd/structs.hpp>
 #include <rewind/autograd/tape.hpp>
@@ -24,6 +25,7 @@
 #include <rewind/train/generate.hpp>
 #include <rewind/train/interrupt.hpp>
 #include <rewind/train/metrics.hpp>
+#include <rewind/train/profile_table.hpp>
 #include <rewind/train/report.hpp>
 #include <rewind/train/sampling.hpp>
 #include <rewind/train/stream.hpp>

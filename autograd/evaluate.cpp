@@ -178,8 +178,8 @@ std::vector<std::pair<StorageRef, Index>> run(const Plan& plan, const std::vecto
   plan.bind(bound, outputs, arena->data(), base.data());
   std::vector<const PackedMatrix*> packs(plan.packs.size());
   std::vector<std::unique_ptr<PackedMatrix>> own;
-  plan.pack(bound, packs.data(), own);
   Frame frame;
+  plan.pack(bound, packs.data(), own, frame);
   frame.base = base.data();
   frame.inputs = bound.data();
   frame.packs = packs.data();

@@ -34,8 +34,10 @@ void Plan::bind(std::span<const Binding> inputs, std::span<std::byte* const> to,
   }
 }
 
-void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_operands,
-                std::vector<std::unique_ptr<PackedMatrix>>& own) const {
+void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_operands, std::vector<std::unique_ptr<PackedMatrix>>& own,
+                const Frame& frame) const {
+  if (packs.empty()) return;
+  const PackCharge charge(frame);
   for (std::size_t p = 0; p < packs.size(); ++p) {
     const auto& r = packs[p];
     const Binding& in = inputs[static_cast<std::size_t>(r.input)];
@@ -85,7 +87,11 @@ void Lowering::run() {
   }
   place_outputs();
   place_concatenations();
-  for (const auto& i : program.code) i.op->lower(*this, i);
+  for (const auto& i : program.code) {
+    current_ = &i;
+    i.op->lower(*this, i);
+  }
+  current_ = nullptr;
   copy_outputs();
   layout();
 }
@@ -184,7 +190,9 @@ Slot Lowering::converted(int value, DType dtype) {
 }
 
 void Lowering::emit_copy(const Slot& from, const Slot& to) {
+  copying_ = true;
   emit({from, to}, [from, to](const Frame& f) { copy(from.view(f), to.view(f)); });
+  copying_ = false;
 }
 
 bool Lowering::constant_of(int value, double& number) const {
@@ -228,6 +236,7 @@ void Lowering::emit(std::unique_ptr<Step> step, std::span<const Slot> slots) {
     use(s.buffer);
     for (const auto& d : s.dynamic) use(d.buffer);
   }
+  plan_.notes.push_back(note_of(current_, copying_, slots));
   plan_.steps.push_back(std::move(step));
 }
 

@@ -1,7 +1,10 @@
 // Plan: a program made ready to run: steps over buffers whose places are fixed. Internal to autograd.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
+#include <mutex>
 #include <rewind/autograd/operator.hpp>
 #include <span>
 #include <vector>
@@ -27,6 +30,8 @@ struct Frame {
   const Binding* inputs = nullptr;             ///< of the plan
   CustomCall* const* customs = nullptr;        ///< closures of custom operations
   const PackedMatrix* const* packs = nullptr;  ///< right operands packed for the whole run, by pack request
+  int parts = 1;                               ///< of divided loops around it, one beside the other
+  std::atomic<double>* inside = nullptr;       ///< where a profile adds up what runs inside the step that this one is of
 };
 
 /// An offset that is read when the plan runs: the start of a slice.
@@ -65,6 +70,34 @@ struct PackRequest {
   Index k, n, row, column;
 };
 
+extern std::atomic<bool> profiling;  ///< a profile is taken (profile.hpp)
+
+/// What a profile wants to know of a step.
+struct StepNote {
+  const Instruction* instruction;  ///< that it is of; null for copies of outputs
+  bool copy;                       ///< it moves values only
+  double bytes;                    ///< that it touches
+};
+StepNote note_of(const Instruction* instruction, bool copy, std::span<const Slot> slots);
+
+/// Charges the time of a block to packing, if a profile is taken.
+class PackCharge {
+ public:
+  explicit PackCharge(const Frame& frame) : frame_(frame), on_(profiling.load(std::memory_order_relaxed)) {
+    if (on_) begin_ = std::chrono::steady_clock::now();
+  }
+  PackCharge(const PackCharge&) = delete;
+  ~PackCharge() {
+    if (on_) end();
+  }
+
+ private:
+  void end() const;
+  const Frame& frame_;
+  bool on_;
+  std::chrono::steady_clock::time_point begin_;
+};
+
 struct Buffer {
   enum class Kind : std::uint8_t { input, output, arena, constant } kind = Kind::arena;
   int index = 0;  ///< of the input or output; of the constant
@@ -76,6 +109,7 @@ struct Buffer {
 struct Plan {
   std::vector<Buffer> buffers;
   std::vector<std::unique_ptr<Step>> steps;
+  std::vector<StepNote> notes;    ///< of each step
   std::vector<Slot> outputs;      ///< where each output of the program lies, dense
   std::vector<double> constants;  ///< bits of any dtype
   Index arena_bytes = 0;
@@ -85,10 +119,21 @@ struct Plan {
   /// Addresses of all buffers, given those of inputs, outputs and arena; base has buffers.size() entries.
   void bind(std::span<const Binding> inputs, std::span<std::byte* const> outputs, std::byte* arena, std::byte** base) const;
   void run(const Frame& frame) const {
+    if (profiling.load(std::memory_order_relaxed)) return run_profiled(frame);
     for (const auto& step : steps) step->run(frame);
   }
-  /// The packed right operands. `own` keeps those that lie in no storage.
-  void pack(std::span<const Binding> inputs, const PackedMatrix** packs, std::vector<std::unique_ptr<PackedMatrix>>& own) const;
+  /// The packed right operands for a run in this frame or inside of it. `own` keeps those that lie in no storage.
+  void pack(std::span<const Binding> inputs, const PackedMatrix** packs, std::vector<std::unique_ptr<PackedMatrix>>& own,
+            const Frame& frame) const;
+
+ private:
+  struct Charge {
+    int row;
+    double flops, bytes;
+  };
+  void run_profiled(const Frame& frame) const;
+  mutable std::once_flag charged_once_;
+  mutable std::vector<Charge> charges_;  ///< of each step, made at the first profiled run
 };
 
 struct PlanOptions {
@@ -162,6 +207,8 @@ class Lowering {
   std::vector<Slot> slots_;
   std::vector<char> placed_;  ///< slot chosen before the value is made
   std::vector<int> producers_;
+  const Instruction* current_ = nullptr;  ///< that is being lowered
+  bool copying_ = false;
 };
 
 }  // namespace rw::detail

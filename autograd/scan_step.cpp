@@ -90,9 +90,11 @@ class ScanStep final : public Step {
       auto share = share_of(batch_, p, parts);
       variant(share.end - share.begin);
     }
+    Frame divided = frame;
+    divided.parts *= parts;
     auto part = [&](int p) {
       auto share = share_of(batch_, p, parts);
-      loop(frame, *variant(share.end - share.begin), share.begin, parts == 1 && frame.split);
+      loop(divided, *variant(share.end - share.begin), share.begin, parts == 1 && frame.split);
     };
     if (parts == 1) return part(0);
     parallel(parts, part);
@@ -149,7 +151,7 @@ class ScanStep final : public Step {
     plan.bind(bound, outputs, arena, base.data());
     std::vector<const PackedMatrix*> packs(plan.packs.size());
     std::vector<std::unique_ptr<PackedMatrix>> own;
-    plan.pack(bound, packs.data(), own);
+    plan.pack(bound, packs.data(), own, frame);
 
     Frame inner = frame;
     inner.base = base.data();

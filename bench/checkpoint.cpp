@@ -40,12 +40,14 @@ int main(int argc, char** argv) {
   CLI::App app{"Peak memory and time of a training step of an LSTM, by what is kept for the gradient."};
   int threads = 1, runs = 3;
   Index every = 50, budget = 256;
+  bool profile = false;
   std::string shape = "32x1000x512";
   app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_option("--shape", shape, "BxTxH")->capture_default_str();
   app.add_option("--every", every, "steps between kept carries")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--budget", budget, "MiB that the history may take")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--runs", runs, "steps a figure; the median is printed")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_flag("--profile", profile, "where the time went, after each line");
   CLI11_PARSE(app, argc, argv);
   long long batch = 0, steps = 0, hidden = 0;
   char rest = 0;
@@ -63,7 +65,10 @@ int main(int argc, char** argv) {
     if (child == 0) {
       set_threads(threads);
       seed(1);
-      run(name.c_str(), way, steps, batch, hidden, runs);
+      {
+        const train::ProfileAtEnd at_end(profile, stdout);
+        run(name.c_str(), way, steps, batch, hidden, runs);
+      }
       std::fflush(stdout);
       _exit(0);
     }

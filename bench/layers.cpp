@@ -25,7 +25,7 @@ struct Shape3 {
 
 struct Bench {
   int threads;
-  bool json;
+  bool json, profiled;
   double peak = 0;
 
   template <class Layer>
@@ -50,7 +50,7 @@ struct Bench {
       evaluate(gradients);
     };
     double flop = 2.0 * double(s.b * s.t) * 2 * double(s.h) * gates * double(s.h);
-    double forward_seconds = median(flop, weights, forward), train_seconds = median(3 * flop, weights, train);
+    double forward_seconds = median(flop, weights, forward, false), train_seconds = median(3 * flop, weights, train, profiled);
     peak = std::max(peak, peak_flops(DType::f32, threads, 20, 0.05));
     double f = flop / forward_seconds * 1e-9, g = 3 * flop / train_seconds * 1e-9;
     if (json) {
@@ -64,19 +64,25 @@ struct Bench {
                  train_seconds * 1e3, f, g, g * 1e9 / peak);
     }
     std::fflush(stdout);
+    if (!profiled) return;
+    auto bounds = train::measure_profile_bounds();
+    bounds.flops = peak;
+    fmt::print(json ? stderr : stdout, "{}\n", train::profile_table(profile::report(), bounds));
   }
 
  private:
   template <class Step>
-  static double median(double flop, const ParameterList& weights, const Step& step) {
+  static double median(double flop, const ParameterList& weights, const Step& step, bool profiled) {
     int runs = flop > 2e10 ? 5 : flop > 2e9 ? 11 : 31;
     std::vector<double> times;
     for (int i = -2; i < runs; ++i) {  // two for the plan and the pool
+      if (i == 0 && profiled) profile::start();
       for (const auto& w : weights) w.place.set_value(w.place.value().value().copy());
       const auto start = Clock::now();
       step();
       if (i >= 0) times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
     }
+    profile::stop();
     std::nth_element(times.begin(), times.begin() + runs / 2, times.end());
     return times[static_cast<std::size_t>(runs / 2)];
   }
@@ -95,7 +101,7 @@ Shape3 parse(const std::string& text) {
 int main(int argc, char** argv) {
   CLI::App app{"A recurrent layer's training step: milliseconds, GF/s, share of the peak."};
   int threads = 1;
-  bool json = false;
+  bool json = false, profiled = false;
   std::vector<std::string> kinds{"LSTM", "GRU", "GRU0", "RNN", "LNLSTM"};
   std::vector<std::string> shapes{"1x35x256", "16x35x128", "32x35x256", "32x35x512", "64x35x512", "20x35x650", "64x100x1024"};
   app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
@@ -107,11 +113,12 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"LSTM", "GRU", "GRU0", "RNN", "LNLSTM", "LSTMCELL", "LSTMPERM", "LSTM4", "LSTMLOOP"}));
   app.add_option("--shapes", shapes, "BxTxH")->delimiter(',')->capture_default_str();
   app.add_flag("--json", json, "an object a line");
+  app.add_flag("--profile", profiled, "where the time of the training steps went, after each line; with --json on the standard error");
   try {
     app.parse(argc, argv);
     set_threads(threads);
     seed(1);
-    Bench measure{threads, json};
+    Bench measure{threads, json, train::profile_wanted(profiled)};
     measure.peak = peak_flops(DType::f32, threads, 20, 0.05);
     if (!json)
       fmt::print("{}, {} threads, peak {:.1f} GF/s\nkind        B    T     H  forward ms    train ms   forward     train    share\n",

@@ -22,6 +22,10 @@ namespace {
 using namespace rw;
 using Clock = std::chrono::steady_clock;
 
+struct Output {
+  bool json = false, profile = false;
+};
+
 struct Case {
   std::string name;
   Index v, e, h, l, b, t;
@@ -69,7 +73,7 @@ Tensor tokens(const Case& c) {
 }
 
 template <class Layer>
-void run(const Case& c, bool json, const typename Layer::Options& options) {
+void run(const Case& c, const Output& output, const typename Layer::Options& options) {
   const LanguageModel<Layer> model(c, options);
   optim::Adam adam(parameters(model), {.rate = 1e-3});
   adam.clip_norm(5.0);
@@ -85,26 +89,30 @@ void run(const Case& c, bool json, const typename Layer::Options& options) {
   const double first = process_seconds();
   step();
   std::vector<double> times(c.h >= 500 ? 5 : 12);
+  if (output.profile) profile::start();
   for (double& seconds : times) {
     const auto start = Clock::now();
     step();
     seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
+  profile::stop();
   std::sort(times.begin(), times.end());
   const double seconds = times[times.size() / 2], rate = double(c.b * c.t) / seconds;
-  if (json) {
+  if (output.json) {
     fmt::print("{{\"case\": \"{}\", \"threads\": {}, \"step_ms\": {:.3f}, \"tokens_per_s\": {:.0f}, \"first_s\": {:.3f}}}\n", c.name,
                threads(), seconds * 1e3, rate, first);
   } else {
     fmt::print("{:<36}{:>8}{:>12.3f}{:>14.0f}{:>10.3f}\n", c.name, threads(), seconds * 1e3, rate, first);
   }
   std::fflush(stdout);
+  if (output.profile)
+    fmt::print(output.json ? stderr : stdout, "{}\n", train::profile_table(profile::report(), train::measure_profile_bounds()));
 }
 
-void run(const Case& c, bool json) {
-  if (c.kind == "LSTM") run<nn::Lstm>(c, json, {.layers = c.l});
-  if (c.kind == "GRU") run<nn::Gru>(c, json, {.layers = c.l, .cell = {nn::Reset::after}});
-  if (c.kind == "RNN") run<nn::Rnn>(c, json, {.layers = c.l});
+void run(const Case& c, const Output& output) {
+  if (c.kind == "LSTM") run<nn::Lstm>(c, output, {.layers = c.l});
+  if (c.kind == "GRU") run<nn::Gru>(c, output, {.layers = c.l, .cell = {nn::Reset::after}});
+  if (c.kind == "RNN") run<nn::Rnn>(c, output, {.layers = c.l});
 }
 
 Case parse(const std::string& text) {
@@ -118,9 +126,10 @@ Case parse(const std::string& text) {
 }
 
 /// Runs this program again for one case; gives its exit status.
-int run_apart(const Case& c, int threads, bool json) {
+int run_apart(const Case& c, int threads, const Output& output) {
   std::vector<std::string> words{"lm", "--threads", std::to_string(threads), "--alone", "--cases", c.name};
-  if (json) words.push_back("--json");
+  if (output.json) words.push_back("--json");
+  if (output.profile) words.push_back("--profile");
   std::vector<char*> arguments;
   for (auto& w : words) arguments.push_back(w.data());
   arguments.push_back(nullptr);
@@ -137,7 +146,8 @@ int run_apart(const Case& c, int threads, bool json) {
 int main(int argc, char** argv) {
   CLI::App app{"Whole training steps of a language model: milliseconds a step, tokens a second, time to the first step."};
   int threads = 1;
-  bool json = false, alone = false;
+  Output output;
+  bool alone = false;
   std::string dimensions;
   std::vector<std::string> cases, names;
   for (const auto& c : named) names.push_back(c.name);
@@ -145,11 +155,13 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
   auto* by_name = app.add_option("--cases", cases, "names")->delimiter(',')->capture_default_str()->check(CLI::IsMember(names));
   app.add_option("--lm", dimensions, "V,E,H,L,B,T,KIND instead of a name (KIND: LSTM, GRU or RNN)")->excludes(by_name);
-  app.add_flag("--json", json, "an object a line");
+  app.add_flag("--json", output.json, "an object a line");
+  app.add_flag("--profile", output.profile, "where the time went, after each line; with --json on the standard error");
   app.add_flag("--alone", alone, "without the table's head, in this process");
   try {
     app.parse(argc, argv);
-    if (!json && !alone) fmt::print("{:<36}{:>8}{:>12}{:>14}{:>10}\n", "case", "threads", "step ms", "tokens/s", "first s");
+    output.profile = train::profile_wanted(output.profile);
+    if (!output.json && !alone) fmt::print("{:<36}{:>8}{:>12}{:>14}{:>10}\n", "case", "threads", "step ms", "tokens/s", "first s");
     std::vector<Case> chosen;
     if (!dimensions.empty()) chosen.push_back(parse(dimensions));
     if (dimensions.empty())
@@ -157,12 +169,12 @@ int main(int argc, char** argv) {
         chosen.push_back(*std::find_if(named.begin(), named.end(), [&](const Case& c) { return c.name == name; }));
     for (const auto& c : chosen) {
       if (!alone && chosen.size() > 1) {
-        if (int status = run_apart(c, threads, json)) return status;
+        if (int status = run_apart(c, threads, output)) return status;
         continue;
       }
       set_threads(threads);
       seed(1);
-      run(c, json);
+      run(c, output);
     }
   } catch (const CLI::ParseError& error) {
     return app.exit(error);

@@ -62,14 +62,17 @@ void run(Index hidden, Index vocabulary, int runs) {
 int main(int argc, char** argv) {
   CLI::App app{"One generated symbol of a two-layer LSTM: microseconds, beside its products alone."};
   int threads = 1, runs = 3000;
+  bool profile = false;
   std::vector<Index> hidden{128, 256, 512};
   Index vocabulary = 65;
   app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_option("--hidden", hidden, "sizes")->delimiter(',')->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--vocabulary", vocabulary, "symbols")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--runs", runs, "symbols a figure; the median is printed")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_flag("--profile", profile, "where the time went, at the end");
   CLI11_PARSE(app, argc, argv);
   set_threads(threads);
   seed(1);
+  const train::ProfileAtEnd at_end(profile, stdout);
   for (Index h : hidden) run(h, vocabulary, runs);
 }

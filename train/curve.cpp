@@ -1,8 +1,6 @@
-#include <unistd.h>
 #include <rewind/core/format.hpp>
-#include <rewind/core/safetensors.hpp>
 #include <rewind/train/curve.hpp>
-#include <rewind/train/process.hpp>
+#include <rewind/train/plot.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -11,13 +9,6 @@
 namespace rw::train {
 
 namespace {
-
-/// A string constant of gnuplot in single quotes, in which nothing but the quote itself means anything.
-std::string quoted(const std::string& text) {
-  std::string result = "'";
-  for (char c : text) result += c == '\'' ? std::string("''") : std::string(1, c == '\n' ? ' ' : c);
-  return result + "'";
-}
 
 /// The range of nats that shows the curves: the first rows of a training may be far above the rest.
 std::pair<double, double> range(const std::vector<Metrics>& rows, double reference) {
@@ -31,16 +22,12 @@ std::pair<double, double> range(const std::vector<Metrics>& rows, double referen
 }
 
 std::string script(const std::string& path, const std::string& csv, const std::vector<Metrics>& rows, const CurveOptions& options) {
-  const bool png = path.ends_with(".png"), million = rows.back().tokens >= 1'000'000;
+  const bool million = rows.back().tokens >= 1'000'000;
   const double unit = million ? 1e6 : 1e3, reference = options.reference_bits * std::numbers::ln2;
   const auto [low, high] = range(rows, reference);
-  std::string s = png ? "set terminal pngcairo size 1200,750 font 'DejaVu Sans,13' background '#ffffff'; "
-                      : "set terminal svg size 960,600 font 'DejaVu Sans,Helvetica,Arial,sans-serif,14' background '#ffffff'; ";
-  s += fmt::format("set output {}; set datafile separator ','; ", quoted(path));
-  s += fmt::format("set title {} noenhanced offset 0,0.3 textcolor '#222222'; ", quoted(options.title));
-  s += "set border 11 linecolor '#888888' linewidth 1; set tics nomirror out scale 0.6 textcolor '#444444'; ";
-  s += "set grid xtics ytics linetype 1 linecolor '#e4e4e4' linewidth 1; set key top right Left reverse samplen 2 spacing 1.3 textcolor "
-       "'#222222'; ";
+  std::string s = plot::page(path, 1200, 750);
+  s += fmt::format("set title {} noenhanced offset 0,0.3 textcolor '#222222'; ", plot::quoted(options.title));
+  s += "set key top right Left reverse samplen 2 spacing 1.3 textcolor '#222222'; ";
   s += fmt::format("set xlabel 'symbols trained on ({})' textcolor '#444444'; ", million ? "millions" : "thousands");
   s += "set ylabel 'loss (nats a symbol)' textcolor '#444444'; set y2label 'bits a character' textcolor '#444444'; ";
   s += fmt::format("set xrange [0:{}]; set yrange [{}:{}]; ", static_cast<double>(rows.back().tokens) / unit * 1.02, low, high);
@@ -51,12 +38,12 @@ std::string script(const std::string& path, const std::string& csv, const std::v
     s += fmt::format("set arrow from graph 0, first {0} to graph 1, first {0} nohead back linecolor '#777777' linewidth 1.5 dashtype 2; ",
                      reference);
     s += fmt::format("set label {} at graph 0.012, first {} left offset 0,0.6 noenhanced textcolor '#666666'; ",
-                     quoted(options.reference_name), reference);
+                     plot::quoted(options.reference_name), reference);
   }
   s += "plot ";
-  s += fmt::format("{0} every ::1 using ($2/{1}):3 with linespoints linestyle 1 title 'training', ", quoted(csv), unit);
-  s += fmt::format("{0} every ::1 using ($2/{1}):4 with linespoints linestyle 2 title {2}", quoted(csv), unit,
-                   quoted(fmt::format("validation, at the end {:.3f}", rows.back().valid_nats)));
+  s += fmt::format("{0} every ::1 using ($2/{1}):3 with linespoints linestyle 1 title 'training', ", plot::quoted(csv), unit);
+  s += fmt::format("{0} every ::1 using ($2/{1}):4 with linespoints linestyle 2 title {2}", plot::quoted(csv), unit,
+                   plot::quoted(fmt::format("validation, at the end {:.3f}", rows.back().valid_nats)));
   return s;
 }
 
@@ -66,16 +53,7 @@ std::string draw_curve(const std::string& path, const std::string& csv, const Cu
   MetricsLog log(csv);
   log.read();
   if (log.rows().empty()) return "there is no evaluation yet";
-  const std::string part = path + ".part" + (path.ends_with(".png") ? ".png" : ".svg");
-  const ProcessResult result = run_process({"gnuplot", "-e", script(part, csv, log.rows(), options)});
-  if (result.status == 127) return "there is no gnuplot (Debian's gnuplot-nox)";
-  if (result.status != 0) {
-    ::unlink(part.c_str());
-    return "gnuplot: " + result.first_words;
-  }
-  io::write_file(path, io::read_file(part));
-  ::unlink(part.c_str());
-  return "";
+  return plot::draw(path, [&](const std::string& part) { return script(part, csv, log.rows(), options); });
 }
 
 }  // namespace rw::train

@@ -139,6 +139,7 @@ int main(int argc, char** argv) {
     Options options;
     if (!parse(argc, argv, options)) return 0;
     if (options.threads > 0) set_threads(static_cast<int>(options.threads));
+    const train::ProfileAtEnd profile(options.profile);
     options.only_sample ? sample_only(options) : train_and_sample(options);
     return 0;
   } catch (const Error& error) {

@@ -106,6 +106,7 @@ void take_over(const std::string& folder, const Options& saved, const std::set<s
   const Options asked = options;
   options = saved;
   options.resume = asked.resume;
+  options.profile = asked.profile;
   options.only_sample = asked.only_sample;
   options.out = asked.out;
   options.threads = asked.threads;
@@ -137,7 +138,7 @@ bool parse(int argc, char** argv, Options& options) {
   app.allow_extras();
   app.option_defaults()->disable_flag_override();
   std::set<std::string> given;
-  std::vector<std::string> names = {"--help", "--resume"};
+  std::vector<std::string> names = {"--help", "--resume", "--profile"};
   each_option(options, [&](const char* name, const char* unit, const char* description, auto& value, const Range& range) {
     const std::string word = name;
     names.push_back("--" + word);
@@ -152,6 +153,7 @@ bool parse(int argc, char** argv, Options& options) {
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   });
   app.add_flag("--resume", options.resume, "go on with the run in --out, to the last bit as if it had never stopped");
+  app.add_flag("--profile", options.profile, "say at the end where the time went, by kind of operation");
   app.get_formatter()->column_width(34);
   try {
     app.parse(argc, argv);

@@ -18,7 +18,7 @@ struct Options {
   double valid = 0.1;
   rw::Index every = 200;
   std::string out = "runs/char_lm";
-  bool resume = false;
+  bool resume = false, profile = false;
   rw::Index sample = 500;
   std::string prompt = "\n";
   double temperature = 0.8;

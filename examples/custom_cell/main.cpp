@@ -59,6 +59,7 @@ Problem make(Index time, Index batch) {
 }
 
 int main() {
+  rw::train::ProfileAtEnd profile;  // REWIND_PROFILE=1 prints where the time went
   const Index time = 50, batch = 64, steps = 1000;
   seed(1);
   Adder model(64);

@@ -70,13 +70,42 @@ std::string refusal(const std::string& arguments) {
 TEST_CASE("char_lm: --help shows every option with its unit and default") {
   const Outcome help = char_lm("--help");
   CHECK(help.status == 0);
-  for (const char* option : {"--data FILE ",     "--cell KIND ",      " [lstm]\n",          "--layers N ",       " [2]\n",
-                             "--hidden UNITS ",  " [256]\n",          "--embedding UNITS ", "--batch COLUMNS ",  " [32]\n",
-                             "--time SYMBOLS ",  " [64]\n",           "--rate RATE ",       " [0.004]\n",        "--clip NORM ",
-                             "--dropout SHARE ", "--steps N ",        "--seconds S ",       " [100]\n",          "--seed N ",
-                             "--threads N ",     "--valid SHARE ",    " [0.1]\n",           "--every STEPS ",    " [200]\n",
-                             "--out FOLDER ",    " [runs/char_lm]\n", "--resume ",          "--sample SYMBOLS ", " [500]\n",
-                             "--prompt TEXT ",   " [a line's end]\n", "--temperature X ",   " [0.8]\n",          "--top-k K ",
+  for (const char* option : {"--data FILE ",
+                             "--cell KIND ",
+                             " [lstm]\n",
+                             "--layers N ",
+                             " [2]\n",
+                             "--hidden UNITS ",
+                             " [256]\n",
+                             "--embedding UNITS ",
+                             "--batch COLUMNS ",
+                             " [32]\n",
+                             "--time SYMBOLS ",
+                             " [64]\n",
+                             "--rate RATE ",
+                             " [0.004]\n",
+                             "--clip NORM ",
+                             "--dropout SHARE ",
+                             "--steps N ",
+                             "--seconds S ",
+                             " [100]\n",
+                             "--seed N ",
+                             "--threads N ",
+                             "--valid SHARE ",
+                             " [0.1]\n",
+                             "--every STEPS ",
+                             " [200]\n",
+                             "--out FOLDER ",
+                             " [runs/char_lm]\n",
+                             "--resume ",
+                             "--sample SYMBOLS ",
+                             " [500]\n",
+                             "--prompt TEXT ",
+                             " [a line's end]\n",
+                             "--temperature X ",
+                             " [0.8]\n",
+                             "--top-k K ",
+                             "--profile ",
                              "--help "}) {
     CHECK_MESSAGE(help.output.find(option) != std::string::npos, std::string(option));
   }
@@ -184,6 +213,21 @@ TEST_CASE("char_lm: a run leaves its files, a table, a sample and one final line
   CHECK(refusal("--steps 0 --hidden 99 --out " + ground.scratch.file("a")) ==
         "char_lm: --hidden: 99 is not what the run in " + ground.scratch.file("a") +
             " was begun with: 16 (leave it out, or train into another --out)\n");
+}
+
+TEST_CASE("char_lm: --profile says where the time went, and changes no bit") {
+  Ground ground;
+  const std::string shape = "--steps 10 --dropout 0.1 --sample 5 ";
+  const Outcome plain = char_lm(ground.run("plain", shape)), profiled = char_lm(ground.run("profiled", shape + "--profile"));
+  CHECK(plain.status == 0);
+  CHECK(profiled.status == 0);
+  CHECK(plain.output.find("plans ran") == std::string::npos);
+  CHECK(profiled.output.find("\nplans ran ") > profiled.output.find("\nfinal step=10 "));
+  CHECK_MESSAGE(profiled.output.find("\nmatmul ") != std::string::npos, profiled.output);
+  CHECK(content(ground.scratch.file("plain/model.safetensors")) == content(ground.scratch.file("profiled/model.safetensors")));
+  CHECK(content(ground.scratch.file("plain/config.json")) == content(ground.scratch.file("profiled/config.json")));
+  const Outcome asked = shell("REWIND_PROFILE=1 " REWIND_CHAR_LM " --steps 0 --sample 5 --out " + ground.scratch.file("plain"));
+  CHECK_MESSAGE(asked.output.find("\nplans ran ") != std::string::npos, asked.output);
 }
 
 TEST_CASE("char_lm: every cell trains") {
