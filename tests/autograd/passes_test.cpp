@@ -1,35 +1,16 @@
 // Each pass alone on a small program: its text before, its text after. That passes keep values of any program is what
 // random_programs_test.cpp shows.
 #include <rewind/autograd/custom.hpp>
-#include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
-#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/scan.hpp>
 
-#include "compare.hpp"
+#include "after.hpp"
 
 using namespace rw;
 using namespace rw::test;
 
 namespace {
-
-/// The text of the program of some variables after a pass, which must keep its values and leave it well formed. `before`: as recorded.
-std::string after(void (*pass)(detail::Program&), const std::vector<Variable>& outputs, std::string* before = nullptr) {
-  auto program = recorded(outputs);
-  auto want = program.interpret();
-  if (before) *before = "\n" + to_string(program.program);
-  pass(program.program);
-  CHECK(malformed(program.program) == "");
-  CHECK(difference(program.interpret(), want, 1e-14) == "");
-  return "\n" + to_string(program.program);
-}
-
-Variable leaf(const Shape& shape) {
-  Tensor t(shape, DType::f64);
-  for (Index i = 0; i < t.size(); ++i) t.data<double>()[i] = std::sin(1.7 * static_cast<double>(i) + 0.4);
-  return t;
-}
 
 using Pair = std::pair<Variable, Variable>;
 
@@ -396,44 +377,4 @@ TEST_CASE("passes: an empty program and one of inputs alone pass unchanged") {
     CHECK(to_string(empty) == "");
     CHECK(after(pass, {leaf({2})}) == "\n%0 = input : f64 [2]\nreturn %0\n");
   }
-}
-
-TEST_CASE("passes: chunk: products of x_t that take more than the budget are made a chunk of time at a time") {
-  auto w = leaf({2, 3}), u = leaf({3, 3}), x = leaf({12, 2, 2}), h = leaf({2, 3});
-  auto [last, y] = scan(
-      [&](const Variable& h, const Variable& x) {
-        auto next = tanh(matmul(x, w) + matmul(h, u));
-        return std::pair{next, next};
-      },
-      h, x);
-  std::string text = after([](detail::Program& p) { detail::chunk_within(p, 5 * 2 * 3 * 8); }, {last, y});  // five steps of x w
-  CHECK(text == R"(
-%0 = input : f64 [2, 3]
-%1 = input : f64 [12, 2, 2]
-%2 = input : f64 [3, 3]
-%3 = input : f64 [2, 3]
-%4 = reshape(%1) : f64 [3, 4, 2, 2]
-%5, %6 = scan(%0, %4, %2, %3) steps 3 : f64 [2, 3], f64 [3, 4, 2, 3]
-    %0 = input : f64 [2, 3]
-    %1 = input : f64 [4, 2, 2]
-    %2 = input : f64 [3, 3]
-    %3 = input : f64 [2, 3]
-    %4, %5 = scan(%0, %1, %2, %3) steps 4 : f64 [2, 3], f64 [4, 2, 3]
-        %0 = input : f64 [2, 3]
-        %1 = input : f64 [2, 2]
-        %2 = input : f64 [3, 3]
-        %3 = input : f64 [2, 3]
-        %4 = matmul(%0, %2) : f64 [2, 3]
-        %5 = matmul(%1, %3) : f64 [2, 3]
-        %6 = add(%5, %4) : f64 [2, 3]
-        %7 = tanh(%6) : f64 [2, 3]
-        return %7, %7
-    return %4, %5
-%7 = reshape(%6) : f64 [12, 2, 3]
-return %5, %7
-)");
-  CHECK(after([](detail::Program& p) { detail::chunk_within(p, 12 * 2 * 3 * 8); }, {last, y}).find("steps 12") != std::string::npos);
-  auto g = gradients(sum(square(y)), {w, u, x, h});
-  CHECK(after([](detail::Program& p) { detail::chunk_within(p, 1); }, {g.begin(), g.end()}).find("steps 4 backward in time") !=
-        std::string::npos);
 }
