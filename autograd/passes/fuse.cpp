@@ -143,6 +143,78 @@ void emit_region(const Program& from, const std::vector<int>& members, const std
   for (std::size_t k = 0; k < outer.size(); ++k) number[outer[k]] = first + static_cast<int>(k);
 }
 
+/// A region that one other alone reads joins it, if what it reads is no more than what it would write: it only had to wait. Levels of what
+/// it reads are lower still, so nothing leaves the region that it joins and comes back.
+class Joining {
+ public:
+  Joining(const Program& program, const std::vector<int>& made, std::vector<Region>& regions, const std::vector<int>& member)
+      : program_(program), made_(made), regions_(regions), member_(member), members_(regions.size()), readers_(program.types.size()) {
+    for (std::size_t n = 0; n < program.code.size(); ++n) {
+      if (member[n] >= 0) members_[find(member[n])].push_back(static_cast<int>(n));
+      for (int v : program.code[n].inputs) readers_[v].push_back(static_cast<int>(n));
+    }
+    for (int v : program.outputs) readers_[v].push_back(-1);
+  }
+
+  void run(int largest) {
+    std::vector<int> order;
+    for (std::size_t r = 0; r < regions_.size(); ++r)
+      if (regions_[r].into < 0) order.push_back(static_cast<int>(r));
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return regions_[a].level > regions_[b].level; });
+    constexpr int rounds = 2;  // a region may have waited for one below to join it
+    for (int round = 0; round < rounds; ++round)
+      for (int r : order) {
+        const int reader = regions_[r].into < 0 ? only_reader(r) : -1;
+        if (reader >= 0) join(r, reader, largest);
+      }
+  }
+
+ private:
+  int find(int r) const {
+    while (regions_[r].into >= 0) r = regions_[r].into;
+    return r;
+  }
+  void join(int r, int reader, int largest) {
+    Region &from = regions_[r], &to = regions_[reader];
+    if (!fits(from.space, to.space) || from.size + to.size >= largest) return;
+    if (!to.space.columns) to.space.columns = from.space.columns;
+    if (to.space.dtype < 0) to.space.dtype = from.space.dtype;
+    to.size += from.size;
+    from.into = reader;
+    members_[reader].insert(members_[reader].end(), members_[r].begin(), members_[r].end());
+  }
+  Index bytes(int v) const { return program_.types[v].shape.size() * size_of(program_.types[v].dtype); }
+
+  /// The region that reads all that `r` writes; -1 if there is no such, or if it would read more in its place.
+  int only_reader(int r) const {
+    int reader = -1;
+    Index written = 0, read = 0;
+    for (int n : members_[r]) {
+      const auto& c = program_.code[n];
+      bool outside = false;
+      for (int user : readers_[c.first]) {
+        if (user < 0 || member_[user] < 0) return -1;
+        const int home = find(member_[user]);
+        if (home == r) continue;
+        if (reader >= 0 && home != reader) return -1;
+        reader = home;
+        outside = true;
+      }
+      if (outside) written += bytes(c.first);
+      for (int v : c.inputs)
+        if (made_[v] < 0 || member_[made_[v]] < 0 || find(member_[made_[v]]) != r) read += bytes(v);
+    }
+    return read <= written ? reader : -1;
+  }
+
+  const Program& program_;
+  const std::vector<int>& made_;
+  std::vector<Region>& regions_;
+  const std::vector<int>& member_;
+  std::vector<std::vector<int>> members_;  ///< of each region
+  std::vector<std::vector<int>> readers_;  ///< of each value: instructions, -1 for the program's outputs
+};
+
 /// Regions of at most `largest` instructions.
 void group(Program& program, int largest) {
   auto made = producers(program);
@@ -196,6 +268,8 @@ void group(Program& program, int largest) {
     member[n] = home;
     level[n] = r.level;
   }
+
+  Joining(program, made, regions, member).run(largest);
 
   std::vector<std::vector<int>> groups(regions.size());
   std::vector<int> order;

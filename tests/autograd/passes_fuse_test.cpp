@@ -1,0 +1,28 @@
+// Which regions join: beside the printed regions of passes_test.cpp.
+#include <rewind/autograd/matmul.hpp>
+#include <rewind/autograd/ops.hpp>
+
+#include "after.hpp"
+
+using namespace rw;
+using namespace rw::test;
+
+namespace {
+
+std::size_t regions(const Variable& y) {
+  const std::string text = after(detail::fuse, {y});
+  std::size_t n = 0;
+  for (auto at = text.find("region("); at != std::string::npos; at = text.find("region(", at + 1)) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("passes: fuse: what only a later region reads waits for it, if it would write more than it reads") {
+  auto a = leaf({3, 2}), b = leaf({2, 4}), narrow = leaf({3, 1}), p = leaf({3, 4}), q = leaf({3, 4});
+  CHECK(regions(matmul(a, b) + exp(uniform({3, 4}, DType::f64)) * narrow) == 1);
+  CHECK(regions(matmul(a, b) + tanh(p)) == 1);
+  CHECK(regions(matmul(a, b) + p * q) == 2);  // two operands would be kept for one product
+  auto drawn = uniform({3, 4}, DType::f64) * narrow;
+  CHECK(regions(matmul(a, b) + drawn + matmul(drawn, leaf({4, 4}))) == 2);  // a product reads it too
+}
