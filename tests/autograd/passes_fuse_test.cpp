@@ -24,5 +24,5 @@ TEST_CASE("passes: fuse: what only a later region reads waits for it, if it woul
   CHECK(regions(matmul(a, b) + tanh(p)) == 1);
   CHECK(regions(matmul(a, b) + p * q) == 2);  // two operands would be kept for one product
   auto drawn = uniform({3, 4}, DType::f64) * narrow;
-  CHECK(regions(matmul(a, b) + drawn + matmul(drawn, leaf({4, 4}))) == 2);  // a product reads it too
+  CHECK(regions(matmul(a, b) + drawn + matmul(drawn, leaf({4, 4}))) == 3);  // a product reads it too
 }
