@@ -81,8 +81,8 @@ class Accumulators {
     const Instruction* made = maker(v);
     if (made && made->op == &matmul_operator) {
       left = made->inputs[0], part = made->inputs[1];
-      return made->attributes[0] && !made->attributes[1] && p_.types[part].shape.rank() == 2 && p_.types[left].dtype == p_.types[v].dtype &&
-             p_.types[part].dtype == p_.types[v].dtype;
+      return made->attributes[0] && !made->attributes[1] && p_.types[left].shape.rank() == 2 && p_.types[part].shape.rank() == 2 &&
+             p_.types[left].dtype == p_.types[v].dtype && p_.types[part].dtype == p_.types[v].dtype;
     }
     while (made && made->op == &reshape_operator) made = maker(made->inputs[0]);
     if (!made || made->op != &reduce_operator || made->attributes[0] != static_cast<int>(Reduction::sum)) return false;

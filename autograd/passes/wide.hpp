@@ -11,7 +11,8 @@ int append_concatenation(Program& p, std::vector<int> parts, int axis);
 /// The parts along `axis` of a value, as slices with these types.
 std::vector<int> append_parts(Program& p, int whole, int axis, const std::vector<Type>& types);
 
-inline Index rows_of(const Shape& s) { return s.back() ? s.size() / s.back() : 0; }
+/// Elements over columns; 0 of what has none.
+inline Index rows_of(const Shape& s) { return s.rank() && s.back() ? s.size() / s.back() : 0; }
 
 /// Appends a scan in which accumulators over the parts of one concatenation are one accumulator over the whole: A_k += a^T g_k and
 /// b_k += sum of the rows of g_k, where [g_1 g_2 ..] is made in the body, with `enough` rows over all steps. Gives where each of the

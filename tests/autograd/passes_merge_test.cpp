@@ -254,6 +254,28 @@ TEST_CASE("passes: merge products: values and gradients are the interpreter's, w
   }
 }
 
+TEST_CASE("passes: merge products: accumulators of other forms keep their values") {
+  rw::seed(6);
+  auto x = draw({32, 8, 2}), deep = draw({3, 8, 2}), left = draw({8, 5});
+  using Carry = std::vector<Variable>;
+  auto run = [&](bool stacked, bool whole) {
+    Carry first{stacked ? draw({3, 2, 2}) : draw({5, 2}), stacked ? draw({3, 2, 2}) : draw({5, 2}), draw({2}), draw({1, 2})};
+    auto [last, y] = scan(
+        [&](const Carry& c, const Variable& in) {
+          auto a = tanh(in), b = sin(in);
+          auto one = detail::product(stacked ? deep : left, a, true, false), two = detail::product(stacked ? deep : left, b, true, false);
+          auto joined = concatenate({a, whole ? b : b * 2}, 1);
+          return std::pair{Carry{c[0] + one, two + c[1], c[2] + sum(a, 0), c[3] + sum(b, 0, true)}, joined};
+        },
+        first, x);
+    last.push_back(y);
+    return after(last);
+  };
+  CHECK(count(run(false, true), "add(") == 2);  // a product and a sum, of first values that are no zeros
+  CHECK(count(run(false, false), "add(") == 4);
+  CHECK(count(run(true, true), "matmul") == 2);
+}
+
 TEST_CASE("passes: merge products: the same bits with checkpoints, and for any number of threads") {
   int before = threads();
   for (Index batch : {9, 65}) {  // of which a thread may get two rows, and the pass asks for eight
