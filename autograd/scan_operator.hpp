@@ -14,7 +14,4 @@ void scan_gradient(Pullback& pullback);
 /// What a first differentiation will read of a scan becomes ys now, so that an early evaluation keeps it.
 void keep_for_gradient(Node& node);
 
-/// The body with this structure, one object for all scans that have it.
-std::shared_ptr<const Body> intern_body(Program program, int carries, int xs);
-
 }  // namespace rw::detail
