@@ -35,19 +35,19 @@ bool constant_start(const Variable& start, Index& number) {
 /// Slices that tile an axis are a concatenation; others are added up in one buffer.
 Variable join(List<Sum::Slice> slices, const Type& type) {
   int axis = slices[0].axis;
-  List<std::pair<Index, Variable>> parts;
+  List<std::pair<Index, std::size_t>> parts;  // start, which slice
   Index number, covered = 0;
-  for (const auto& s : slices)
-    if (constant_start(s.start, number)) parts.emplace_back(number, s.part);
-  std::stable_sort(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (std::size_t s = 0; s < slices.size(); ++s)
+    if (constant_start(slices[s].start, number)) parts.emplace_back(number, s);
+  std::sort(parts.begin(), parts.end());
   bool tiles = parts.size() == slices.size();
-  for (const auto& [start, part] : parts) {
+  for (const auto& [start, s] : parts) {
     tiles &= start == covered;
-    covered = start + part.shape()[axis];
+    covered = start + slices[s].part.shape()[axis];
   }
   if (tiles && covered == type.shape[axis]) {
     List<Variable> list;
-    for (auto& p : parts) list.push_back(std::move(p.second));
+    for (const auto& p : parts) list.push_back(std::move(slices[p.second].part));
     return concatenate(list, axis);
   }
   List<Value*> inputs;

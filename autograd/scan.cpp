@@ -170,6 +170,14 @@ Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index 
   return program;
 }
 
+/// The one body for all such loops over this body: found by it, not by its text.
+std::shared_ptr<const Body> body_over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent) {
+  auto& tape = tape_of_thread();
+  start_key(tape, body->carries, body->xs);
+  tape.body_key.insert(tape.body_key.end(), {~std::uint64_t{0}, body->serial, reverse, static_cast<std::uint64_t>(extent)});
+  return find_body(tape, body->carries, body->xs, [&] { return over_chunk(body, reverse, extent); });
+}
+
 }  // namespace
 
 ScanTrace::ScanTrace(const List<Variable>& carry, const List<Variable>& xs, const ScanOptions& options) : impl_(nullptr) {
@@ -210,7 +218,7 @@ ScanTrace::Result ScanTrace::finish(const List<Variable>& next, const List<Varia
   auto body = intern_body(recorded, carries, static_cast<int>(x_.size()));
   Index steps = impl_->steps, extent = chunk_of(impl_->options.checkpoint, steps);
   bool reverse = impl_->options.reverse, chunks = extent < steps;
-  if (chunks) body = intern_body(over_chunk(body, reverse, extent), carries, body->xs);
+  if (chunks) body = body_over_chunk(body, reverse, extent);
   List<Type> types;
   for (std::size_t o = 0; o < outputs.size(); ++o) {
     Type t = body->program.types[body->program.outputs[o]];
