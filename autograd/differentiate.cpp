@@ -20,7 +20,7 @@ struct Sum {
     int axis;
     Variable start, part;
   };
-  std::vector<Slice> slices;
+  List<Slice> slices;
   bool empty() const { return dense.empty() && slices.empty(); }
 };
 
@@ -33,24 +33,24 @@ bool constant_start(const Variable& start, Index& number) {
 }
 
 /// Slices that tile an axis are a concatenation; others are added up in one buffer.
-Variable join(std::vector<Sum::Slice> slices, const Type& type) {
+Variable join(List<Sum::Slice> slices, const Type& type) {
   int axis = slices[0].axis;
-  std::vector<std::pair<Index, Variable>> parts;
+  List<std::pair<Index, std::size_t>> parts;  // start, which slice
   Index number, covered = 0;
-  for (const auto& s : slices)
-    if (constant_start(s.start, number)) parts.emplace_back(number, s.part);
-  std::stable_sort(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (std::size_t s = 0; s < slices.size(); ++s)
+    if (constant_start(slices[s].start, number)) parts.emplace_back(number, s);
+  std::sort(parts.begin(), parts.end());
   bool tiles = parts.size() == slices.size();
-  for (const auto& [start, part] : parts) {
+  for (const auto& [start, s] : parts) {
     tiles &= start == covered;
-    covered = start + part.shape()[axis];
+    covered = start + slices[s].part.shape()[axis];
   }
   if (tiles && covered == type.shape[axis]) {
-    std::vector<Variable> list;
-    for (auto& p : parts) list.push_back(std::move(p.second));
+    List<Variable> list;
+    for (const auto& p : parts) list.push_back(std::move(slices[p.second].part));
     return concatenate(list, axis);
   }
-  std::vector<Value*> inputs;
+  List<Value*> inputs;
   for (const auto& s : slices) {
     inputs.push_back(local("slice", s.part));
     inputs.push_back(local("slice", s.start));
@@ -87,7 +87,7 @@ Variable fit(const Variable& g, const Type& type) {
 
 class Sweep final : public Pullback {
  public:
-  Sweep(const Node& n, std::vector<Sum>& sums, std::uint64_t mark) : Pullback(n), sums_(sums), mark_(mark) {
+  Sweep(const Node& n, List<Sum>& sums, std::uint64_t mark) : Pullback(n), sums_(sums), mark_(mark) {
     for (std::size_t k = 0; k < n.types.size(); ++k) {
       Value* v = n.outputs[k];
       if (v && v->mark == mark_ && v->slot >= 0 && !sums_[v->slot].empty()) {
@@ -116,25 +116,25 @@ class Sweep final : public Pullback {
   }
 
  private:
-  std::vector<Sum>& sums_;
+  List<Sum>& sums_;
   std::uint64_t mark_;
-  std::vector<Variable> incoming_;
+  List<Variable> incoming_;
 };
 
 bool enters(const Node* n, const Tape& tape) { return n && n->history && n->op->differentiable() && n->trace == tape.serial(); }
 
 }  // namespace
 
-std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const> targets, std::vector<Node*>* walked) {
+List<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const> targets, List<Node*>* walked) {
   auto& tape = tape_of_thread();
   RuleScope rules;
-  std::vector<ValueRef> alive;  // rules record, and what they drop must not free what is being walked
+  List<ValueRef> alive;  // rules record, and what they drop must not free what is being walked
   for (const auto& s : seeds) alive.emplace_back(s.value);
   for (Value* t : targets) alive.emplace_back(t);
 
   std::uint64_t mark = tape.next_mark++;
-  std::vector<Node*> nodes;
-  std::vector<Value*> work;
+  List<Node*> nodes;
+  List<Value*> work;
   for (const auto& s : seeds) work.push_back(s.value);
   while (!work.empty()) {
     Value* v = work.back();
@@ -151,7 +151,7 @@ std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value
   std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
 
   // Values that depend on a target get a sum; others are not looked at again.
-  std::vector<Sum> sums;
+  List<Sum> sums;
   auto want = [&](Value* v) {
     if (v->mark == mark && v->slot >= 0) return;
     v->mark = mark;
@@ -175,9 +175,9 @@ std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value
       Sum& sum = sums[s.value->slot];
       sum.dense = sum.dense.empty() ? s.gradient : sum.dense + s.gradient;
     }
-  std::vector<char> is_target(sums.size());
+  List<char> is_target(sums.size());
   for (Value* t : targets) is_target[t->slot] = 1;
-  std::vector<Variable> of_target(sums.size());
+  List<Variable> of_target(sums.size());
   for (std::size_t i = nodes.size(); i-- > 0;) {
     Node* n = nodes[i];
     for (std::size_t k = 0; k < n->types.size(); ++k)  // a target inside the graph: its sum is complete, and goes on
@@ -188,7 +188,7 @@ std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value
     Sweep sweep(*n, sums, mark);
     if (sweep.any()) n->op->gradient(sweep);
   }
-  std::vector<Variable> result;
+  List<Variable> result;
   for (Value* t : targets) {
     Variable& found = of_target[t->slot];
     if (found.empty() && !sums[t->slot].empty()) found = total(sums[t->slot], t->type);
@@ -200,10 +200,10 @@ std::vector<Variable> differentiate(std::span<const Seed> seeds, std::span<Value
 
 Place* place_of(const Value* leaf) { return leaf->origin ? leaf->origin->place : leaf->place; }
 
-std::vector<Value*> trainable_leaves(Value* value) {
+List<Value*> trainable_leaves(Value* value) {
   auto& tape = tape_of_thread();
   std::uint64_t mark = tape.next_mark++;
-  std::vector<Value*> work{value}, found;
+  List<Value*> work{value}, found;
   while (!work.empty()) {
     Value* v = work.back();
     work.pop_back();

@@ -152,23 +152,24 @@ DType operand_dtype(op::Code code, std::span<const Type* const> types) {
 
 Variable elementwise(op::Code code, std::initializer_list<const Variable*> operands) {
   const char* name = op::info[code].name;
-  std::vector<Value*> in;
+  Value* in[3] = {};
   const Type* types[3] = {};
+  std::size_t count = 0;
   Shape shape;
   for (const Variable* v : operands) {
     Value* value = local(name, *v);
-    shape = in.empty() ? value->type.shape : broadcast(name, shape, value->type.shape);
-    types[in.size()] = &value->type;
-    in.push_back(value);
+    shape = count == 0 ? value->type.shape : broadcast(name, shape, value->type.shape);
+    types[count] = &value->type;
+    in[count++] = value;
   }
-  DType dtype = operand_dtype(code, std::span(types, in.size()));
+  DType dtype = operand_dtype(code, std::span(types, count));
   if (op::info[code].boolean_result) {
     dtype = DType::boolean;
   } else if (!is_floating(dtype)) {
     if (!keeps_integers(code)) dtype = DType::f32;
     if (dtype == DType::boolean && code != op::code<op::Where>) dtype = DType::i32;
   }
-  return std::move(record(elementwise_operator(code), {}, std::move(in), {Type{dtype, shape}})[0]);
+  return record_one(elementwise_operator(code), {}, std::span(in, count), Type{dtype, shape});
 }
 
 int lift_rank(Lift& l, int input, int rank) {

@@ -14,11 +14,11 @@ namespace {
 
 /// The nodes behind some values, in the order of recording. `through` also enters evaluated values.
 struct Collected {
-  std::vector<Node*> nodes;
+  List<Node*> nodes;
   std::uint64_t mark;
 };
 
-Collected collect(Tape& tape, std::vector<Value*> work, bool through) {
+Collected collect(Tape& tape, List<Value*> work, bool through) {
   Collected found;
   found.mark = tape.next_mark++;
   while (!work.empty()) {
@@ -37,7 +37,7 @@ Collected collect(Tape& tape, std::vector<Value*> work, bool through) {
 struct Numbering {
   Key& key;
   std::uint64_t mark;
-  std::vector<Value*> inputs;
+  List<Value*> inputs;
   int next = 0;
 
   void restart(std::uint64_t new_mark) {
@@ -76,7 +76,7 @@ struct Numbering {
 };
 
 /// Which pending results shall outlive the run: what is held or asked for, and what gradients will read.
-void choose_outputs(const Collected& found, std::span<Value* const> roots, bool keep, std::uint64_t mark, std::vector<Value*>& outputs) {
+void choose_outputs(const Collected& found, std::span<Value* const> roots, bool keep, std::uint64_t mark, List<Value*>& outputs) {
   for (Node* n : found.nodes) {
     bool history = keep && n->history && !n->released && n->op->differentiable();
     Keep k = history ? n->op->keep(*n) : Keep{};
@@ -84,7 +84,7 @@ void choose_outputs(const Collected& found, std::span<Value* const> roots, bool 
       for (Value* v : n->inputs)
         if (!v->evaluated() && v->node && v->mark == mark) v->captured_by = mark;
     for (Value* v : n->outputs)
-      if (v && !v->evaluated() && (k.results || v->handles.load(std::memory_order_relaxed) > 0)) v->captured_by = mark;
+      if (v && !v->evaluated() && (k.results || v->held())) v->captured_by = mark;
   }
   for (Value* v : roots) v->captured_by = mark;
   for (Node* n : found.nodes)
@@ -92,7 +92,7 @@ void choose_outputs(const Collected& found, std::span<Value* const> roots, bool 
       if (v && !v->evaluated() && v->captured_by == mark) outputs.push_back(v);
 }
 
-Program build(const Collected& found, const Numbering& numbering, const std::vector<Value*>& outputs) {
+Program build(const Collected& found, const Numbering& numbering, const List<Value*>& outputs) {
   Program p;
   p.types.resize(static_cast<std::size_t>(numbering.next));
   p.code.reserve(found.nodes.size());
@@ -124,7 +124,7 @@ Program build(const Collected& found, const Numbering& numbering, const std::vec
   return p;
 }
 
-std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Numbering& numbering, const std::vector<Value*>& outputs) {
+std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Numbering& numbering, const List<Value*>& outputs) {
   auto there = tape.plans.find(tape.key);
   if (there != tape.plans.end()) {
     ++tape.statistics.hits;
@@ -154,9 +154,8 @@ struct Running {
 };
 
 /// Runs a plan; gives each output's storage and byte offset.
-std::vector<std::pair<StorageRef, Index>> run(const Plan& plan, const std::vector<Value*>& inputs,
-                                              const std::vector<CustomCall*>& customs) {
-  std::vector<Binding> bound(inputs.size());
+List<std::pair<StorageRef, Index>> run(const Plan& plan, const List<Value*>& inputs, const List<CustomCall*>& customs) {
+  List<Binding> bound(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Value* v = inputs[i];
     if (v->number_set) {
@@ -165,8 +164,8 @@ std::vector<std::pair<StorageRef, Index>> run(const Plan& plan, const std::vecto
       bound[i] = {v->storage->data() + v->offset, v->storage.get()};
     }
   }
-  std::vector<std::pair<StorageRef, Index>> results(plan.outputs.size());
-  std::vector<std::byte*> outputs(plan.outputs.size());
+  List<std::pair<StorageRef, Index>> results(plan.outputs.size());
+  List<std::byte*> outputs(plan.outputs.size());
   for (std::size_t o = 0; o < outputs.size(); ++o) {
     const Buffer& b = plan.buffers[plan.outputs[o].buffer];
     if (b.kind != Buffer::Kind::output || b.index != static_cast<int>(o)) continue;
@@ -174,9 +173,9 @@ std::vector<std::pair<StorageRef, Index>> run(const Plan& plan, const std::vecto
     outputs[o] = results[o].first->data();
   }
   auto arena = StorageRef::allocate(std::max<Index>(plan.arena_bytes, 64));
-  std::vector<std::byte*> base(plan.buffers.size());
+  List<std::byte*> base(plan.buffers.size());
   plan.bind(bound, outputs, arena->data(), base.data());
-  std::vector<const PackedMatrix*> packs(plan.packs.size());
+  List<const PackedMatrix*> packs(plan.packs.size());
   std::vector<std::unique_ptr<PackedMatrix>> own;
   Frame frame;
   plan.pack(bound, packs.data(), own, frame);
@@ -212,7 +211,7 @@ void forget(Value* v) {
   if (!n || (n->history && n->op->differentiable())) return;
   n->outputs[v->output] = nullptr;
   v->node = nullptr;
-  if (n->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (--n->references != 0) return;
   auto inputs = std::move(n->inputs);
   delete n;
   for (Value* input : inputs) release(input);
@@ -224,7 +223,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   auto& tape = tape_of_thread();
   tape.free_orphans();
   keep &= !tape.no_grad;
-  std::vector<Value*> work;
+  List<Value*> work;
   for (Value* v : roots)
     if (!v->evaluated()) work.push_back(v);
   if (work.empty()) return;
@@ -236,7 +235,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
     if (v->tape != &tape) fail<TapeError>("{}: the variable is pending on another thread's tape (evaluate it there first: value())", op);
     if (!v->node) fail<TapeError>("{}: the variable's history was released before it was evaluated", op);
   }
-  std::vector<Value*> wanted = work;
+  List<Value*> wanted = work;
   for (Value* v = tape.held; v; v = v->next) work.push_back(v);
   auto found = collect(tape, work, false);
   if (keep)
@@ -245,15 +244,15 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
 
   tape.key.clear();
   Numbering numbering{tape.key, found.mark, {}, 0};
-  std::vector<CustomCall*> customs;
+  List<CustomCall*> customs;
   for (Node* n : found.nodes) {
     if (!n->closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
     for (const auto& closure : n->closures) customs.push_back(closure.get());
     numbering.node(n, false);
   }
-  std::vector<Value*> outputs;
+  List<Value*> outputs;
   choose_outputs(found, wanted, keep, found.mark, outputs);
-  std::vector<ValueRef> residuals;  // of scans: nobody holds them yet
+  List<ValueRef> residuals;  // of scans: nobody holds them yet
   for (Node* n : found.nodes)
     if (keep && keeps_residuals(n)) {
       for (std::size_t k = static_cast<std::size_t>(n->body->carries); k < n->types.size(); ++k)
@@ -275,7 +274,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   for (Value* v : outputs) tape.key.push_back(static_cast<std::uint64_t>(v->slot));
   if (PassSet left_out = passes_left_out()) tape.key.push_back(~std::uint64_t{left_out});
 
-  std::vector<std::pair<StorageRef, Index>> results;
+  List<std::pair<StorageRef, Index>> results;
   try {
     auto plan = find_plan(tape, found, numbering, outputs);
     Running running(tape);
@@ -286,7 +285,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
       if (v->listed) tape.unlist(v);
     throw;
   }
-  std::vector<ValueRef> alive;
+  List<ValueRef> alive;
   for (Value* v : outputs) alive.emplace_back(v);
   for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
   for (const auto& r : residuals) r->node->kept.emplace_back(r->output, r->storage);
@@ -299,7 +298,7 @@ void evaluate(const char* op, Value* value) { evaluate_pending(op, std::span<Val
 Pending pending_program(std::span<Value* const> roots, bool through) {
   auto& tape = tape_of_thread();
   Pending result;
-  auto found = collect(tape, std::vector<Value*>(roots.begin(), roots.end()), through);
+  auto found = collect(tape, List<Value*>(roots.begin(), roots.end()), through);
   Key key;
   Numbering numbering{key, found.mark, {}, 0};
   for (Node* n : found.nodes) numbering.node(n, through);
@@ -315,14 +314,14 @@ Pending pending_program(std::span<Value* const> roots, bool through) {
 namespace rw {
 
 void evaluate(std::span<const Variable> variables) {
-  std::vector<detail::Value*> roots;
+  detail::List<detail::Value*> roots;
   for (const auto& v : variables)
     if (!v.empty()) roots.push_back(v.handle());
   detail::evaluate_pending("evaluate", roots, true);
 }
 
 std::string dump(std::span<const Variable> variables) {
-  std::vector<detail::Value*> roots;
+  detail::List<detail::Value*> roots;
   for (const auto& v : variables) roots.push_back(detail::local("dump", v));
   return to_string(detail::pending_program(roots, true).program);
 }

@@ -14,8 +14,8 @@ void evaluate(const char* op, Value* value);
 /// The graph behind some values as a program, its leaves as inputs; evaluated values are inputs too unless `through`.
 struct Pending {
   Program program;
-  std::vector<Value*> inputs;   ///< what each input is bound to
-  std::vector<Value*> outputs;  ///< what each output belongs to
+  List<Value*> inputs;   ///< what each input is bound to
+  List<Value*> outputs;  ///< what each output belongs to
 };
 Pending pending_program(std::span<Value* const> roots, bool through);
 

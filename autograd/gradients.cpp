@@ -29,8 +29,8 @@ Variable one(const detail::Type& type) {
 }
 
 /// The walked part of the graph lets go of its history; what is still held says so when it is reached again.
-void release_history(const std::vector<detail::Node*>& nodes) {
-  std::vector<detail::ValueRef> values;
+void release_history(const detail::List<detail::Node*>& nodes) {
+  detail::List<detail::ValueRef> values;
   for (auto* n : nodes)
     for (auto* v : n->outputs)
       if (v) values.emplace_back(v);
@@ -41,7 +41,7 @@ void release_history(const std::vector<detail::Node*>& nodes) {
     v->node = nullptr;
     if (v->listed) v->tape->unlist(v);
     n->outputs[v->output] = nullptr;
-    if (n->references.fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
+    if (--n->references != 0) continue;
     for (auto* input : n->inputs) detail::release(input);
     delete n;
   }
@@ -54,9 +54,9 @@ void backward(const Variable& loss, const BackwardOptions& options) {
   if (!tape.traces.empty()) fail<TapeError>("backward: called inside the body of a scan (use gradients, or call it outside)");
   auto* value = checked_loss("backward", loss);
   auto leaves = detail::trainable_leaves(value);
-  std::vector<detail::Node*> walked;
-  std::vector<detail::Place*> places;
-  std::vector<Variable> before;
+  detail::List<detail::Node*> walked;
+  detail::List<detail::Place*> places;
+  detail::List<Variable> before;
   for (auto* leaf : leaves) places.push_back(detail::place_of(leaf));
   for (auto* place : places) before.push_back(place->gradient);
   try {
@@ -71,7 +71,7 @@ void backward(const Variable& loss, const BackwardOptions& options) {
         gradient = gradient.empty() ? found[i] : gradient + found[i];
       }
     }
-    std::vector<detail::Value*> roots{value};
+    detail::List<detail::Value*> roots{value};
     for (auto* place : places)
       if (!place->gradient.empty()) roots.push_back(place->gradient.handle());
     if (!options.retain)
@@ -107,7 +107,7 @@ class AtLossScope {
 
  private:
   detail::Tape& tape_;
-  std::vector<detail::Trace*> inner_;
+  detail::List<detail::Trace*> inner_;
 };
 
 }  // namespace
@@ -117,8 +117,8 @@ std::vector<Variable> detail::gradients(const Variable& loss, std::span<const Va
   {
     AtLossScope scope(loss);
     Value* value = checked_loss("gradients", loss);
-    std::vector<Value*> targets;
-    std::vector<std::size_t> which;
+    List<Value*> targets;
+    List<std::size_t> which;
     for (std::size_t i = 0; i < xs.size(); ++i) {
       if (scope.inside(xs[i])) continue;
       targets.push_back(local("gradients", xs[i]));

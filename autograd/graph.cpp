@@ -46,9 +46,9 @@ struct Holder {
 };
 }  // namespace
 
-Tape& tape_of_thread() {
+Tape& open_tape() {
   thread_local Holder holder;
-  return *holder.tape;
+  return *(tape_here = holder.tape);
 }
 
 void Tape::list(Value* value) {
@@ -99,13 +99,17 @@ Value* Tape::rule_constant(double number) {
 }
 
 void Tape::forget_stand_ins() {
-  std::erase_if(stand_ins, [](const auto& entry) { return entry.second.leaf->references.load(std::memory_order_acquire) == 1; });
+  std::erase_if(stand_ins,
+                [](const auto& entry) { return Value::references(entry.second.leaf->counts.load(std::memory_order_acquire)) == 1; });
 }
 
 // ---- counting --------------------------------------------------------------------------------------------------------------------
 
 namespace {
-bool let_go(Value* value) noexcept { return value->references.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+/// Whether that was the last reference.
+bool let_go(Value* value) noexcept {
+  return Value::references(value->counts.fetch_sub(Value::one_reference, std::memory_order_acq_rel)) == 1;
+}
 
 /// Frees a value and what only it needed. The worklist is linked through the values: nothing is allocated, and it serves while a thread
 /// ends. What closures and bodies let go comes back here and joins it.
@@ -122,7 +126,7 @@ void destroy(Value* first) noexcept {
     if (node) node->outputs[value->output] = nullptr;
     if (value->origin && let_go(value->origin)) push(value->origin);
     delete value;
-    if (!node || node->references.fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
+    if (!node || --node->references != 0) continue;
     for (Value* input : node->inputs)
       if (let_go(input)) push(input);
     delete node;
@@ -142,10 +146,8 @@ ValueRef::~ValueRef() {
 }
 
 void hold(Value* value) noexcept {
-  value->references.fetch_add(1, std::memory_order_relaxed);
-  if (value->handles.fetch_add(1, std::memory_order_relaxed) == 0 && !value->listed && pending_here(value) &&
-      value->tape == &tape_of_thread())
-    value->tape->list(value);
+  const auto before = value->counts.fetch_add(Value::one_handle, std::memory_order_relaxed);
+  if (Value::handles(before) == 0 && !value->listed && pending_here(value) && value->tape == &tape_of_thread()) value->tape->list(value);
 }
 
 void drop(Value* value) noexcept {
@@ -155,8 +157,10 @@ void drop(Value* value) noexcept {
     value->tape->any_orphans = true;
     return;
   }
-  if (value->handles.fetch_sub(1, std::memory_order_acq_rel) == 1 && value->listed) value->tape->unlist(value);
-  release(value);
+  const bool listed = value->listed;  // false of leaves, which other threads may free once this reference is gone
+  const auto before = value->counts.fetch_sub(Value::one_handle, std::memory_order_acq_rel);
+  if (listed && Value::handles(before) == 1) value->tape->unlist(value);
+  if (Value::references(before) == 1) destroy(value);
 }
 
 Tensor Value::tensor() const {
@@ -179,12 +183,12 @@ ValueRef result(Node* node, int i) {
   value->trace = node->trace;
   value->tape = &tape_of_thread();
   value->id = node->id;
-  node->references.fetch_add(1, std::memory_order_relaxed);
+  ++node->references;
   node->outputs[i] = value;
   for (const auto& [output, storage] : node->kept)
     if (output == i) value->storage = storage;
   ValueRef reference(value);
-  value->references.fetch_sub(1, std::memory_order_relaxed);
+  value->counts.fetch_sub(Value::one_reference, std::memory_order_relaxed);
   return reference;
 }
 
@@ -200,7 +204,7 @@ Value* capture(Trace& trace, Value* outer, Tape& tape) {
   inner->tape = &tape;
   inner->id = tape.next_id++;
   trace.captures.emplace_back(inner);
-  inner->references.fetch_sub(1, std::memory_order_relaxed);
+  inner->counts.fetch_sub(Value::one_reference, std::memory_order_relaxed);
   trace.captured.emplace_back(outer);
   outer->captured_by = trace.serial;
   outer->captured = inner;
@@ -213,7 +217,7 @@ Value* stand_in(Value* foreign, Tape& tape) {
   if (!entry.leaf || entry.of != foreign->tape || entry.id != foreign->id) {
     auto* leaf = new Value;
     entry = {foreign->tape, foreign->id, ValueRef(leaf)};
-    leaf->references.fetch_sub(1, std::memory_order_relaxed);
+    leaf->counts.fetch_sub(Value::one_reference, std::memory_order_relaxed);
     leaf->type = foreign->type;
     leaf->storage = foreign->storage;
     leaf->offset = foreign->offset;
@@ -223,7 +227,7 @@ Value* stand_in(Value* foreign, Tape& tape) {
     leaf->id = tape.next_id++;
     if (!foreign->recorded) {
       leaf->origin = foreign;
-      foreign->references.fetch_add(1, std::memory_order_relaxed);
+      foreign->counts.fetch_add(Value::one_reference, std::memory_order_relaxed);
       leaf->trainable = foreign->trainable;
     }
   }
@@ -249,49 +253,65 @@ Value* local(const char* op, const Variable& variable) {
   return value;
 }
 
-std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
-                             std::shared_ptr<const Body> body, Closures closures) {
-  auto& tape = tape_of_thread();
+namespace {
+Node* new_node(Tape& tape, const Operator& op, const Attributes& attributes, List<Value*> inputs, List<Type> types) {
   auto* node = new Node;
   node->op = &op;
   node->attributes = attributes;
   node->history = !tape.no_grad;
   node->id = tape.next_id++;
   node->trace = tape.serial();
-  node->body = std::move(body);
-  node->closures = std::move(closures);
-  bool trainable = false;
-  for (Value* input : inputs) {
-    input->references.fetch_add(1, std::memory_order_relaxed);
-    trainable |= input->trainable;
-  }
+  for (Value* input : inputs) input->counts.fetch_add(Value::one_reference, std::memory_order_relaxed);
   node->inputs = std::move(inputs);
   node->types = std::move(types);
   node->outputs.resize(node->types.size());
   node->references = static_cast<int>(node->types.size());
-  std::vector<Variable> handles;
-  handles.reserve(node->types.size());
-  for (std::size_t i = 0; i < node->types.size(); ++i) {
-    auto* value = new Value;
-    value->type = node->types[i];
-    value->trainable = trainable && node->history && is_floating(value->type.dtype);
-    value->trace = node->trace;
-    value->id = node->id;
-    value->tape = &tape;
-    value->node = node;
-    value->output = static_cast<int>(i);
-    value->recorded = true;
-    value->handles = 1;
-    node->outputs[i] = value;
-    if (value->trace == 0) tape.list(value);
-    handles.push_back(Variable::adopt(value));
-  }
   ++tape.statistics.records;
+  return node;
+}
+
+bool trains(const Node& node) {
+  return node.history && std::any_of(node.inputs.begin(), node.inputs.end(), [](const Value* v) { return v->trainable; });
+}
+
+Variable new_result(Tape& tape, Node* node, std::size_t i, bool trainable) {
+  auto* value = new Value;
+  value->type = node->types[i];
+  value->trainable = trainable && is_floating(value->type.dtype);
+  value->trace = node->trace;
+  value->id = node->id;
+  value->tape = &tape;
+  value->node = node;
+  value->output = static_cast<int>(i);
+  value->recorded = true;
+  value->counts.store(Value::one_handle, std::memory_order_relaxed);
+  node->outputs[i] = value;
+  if (value->trace == 0) tape.list(value);
+  return Variable::adopt(value);
+}
+}  // namespace
+
+List<Variable> record(const Operator& op, const Attributes& attributes, List<Value*> inputs, List<Type> types,
+                      std::shared_ptr<const Body> body, Closures closures) {
+  auto& tape = tape_of_thread();
+  Node* node = new_node(tape, op, attributes, std::move(inputs), std::move(types));
+  node->body = std::move(body);
+  node->closures = std::move(closures);
+  const bool trainable = trains(*node);
+  List<Variable> handles;
+  handles.reserve(node->types.size());
+  for (std::size_t i = 0; i < node->types.size(); ++i) handles.push_back(new_result(tape, node, i, trainable));
   return handles;
 }
 
+Variable record_one(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, const Type& type) {
+  auto& tape = tape_of_thread();
+  Node* node = new_node(tape, op, attributes, List<Value*>(inputs.begin(), inputs.end()), List<Type>(1, type));
+  return new_result(tape, node, 0, trains(*node));
+}
+
 Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type) {
-  return std::move(record(op, attributes, std::vector<Value*>(inputs), std::vector<Type>{type})[0]);
+  return record_one(op, attributes, std::span(inputs.begin(), inputs.size()), type);
 }
 
 Value* record_number(double number) {
@@ -302,7 +322,7 @@ Value* record_number(double number) {
   value->number = number;
   value->number_set = true;
   value->tape = &tape;
-  value->handles = 1;
+  value->counts.store(Value::one_handle, std::memory_order_relaxed);
   value->id = tape.next_id++;
   return value;
 }

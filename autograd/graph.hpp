@@ -9,6 +9,8 @@
 #include <memory>
 #include <rewind/autograd/variable.hpp>
 #include <rewind/core/random.hpp>
+#include <rewind/core/recycle.hpp>
+#include <span>
 #include <vector>
 
 namespace rw::detail {
@@ -33,9 +35,10 @@ struct Type {
   bool operator==(const Type&) const = default;
 };
 
-struct Value {
-  std::atomic<int> references{1};  ///< handles and nodes that read it
-  std::atomic<int> handles{0};     ///< Variables
+struct Value : RecycledObject {
+  /// References in the lower half: handles, and nodes that read it. Handles (Variables) alone in the upper half.
+  std::atomic<std::uint64_t> counts{one_reference};
+  static constexpr std::uint64_t one_reference = 1, one_handle = (std::uint64_t{1} << 32) + 1;
   Type type;
   bool released = false;    ///< its history was walked by backward and is gone
   bool recorded = false;    ///< a result of an operation; leaves are not
@@ -60,25 +63,28 @@ struct Value {
   std::uint64_t captured_by = 0;  ///< trace that captured it last, and as what
   Value* captured = nullptr;
 
+  static std::uint32_t references(std::uint64_t counts) { return static_cast<std::uint32_t>(counts); }
+  static std::uint32_t handles(std::uint64_t counts) { return static_cast<std::uint32_t>(counts >> 32); }
+  bool held() const { return handles(counts.load(std::memory_order_relaxed)) > 0; }
   bool evaluated() const { return static_cast<bool>(storage) || number_set; }
   bool leaf() const { return node == nullptr && trace == 0; }
   Tensor tensor() const;  ///< of an evaluated value
 };
 
-struct Node {
-  std::atomic<int> references{0};  ///< living outputs
+struct Node : RecycledObject {
+  int references = 0;  ///< living outputs; the owning thread alone takes its graph apart
   const Operator* op = nullptr;
   Attributes attributes{};
   bool history = true;    ///< false if recorded under NoGrad: gradients stop here
   bool released = false;  ///< backward walked it, and will let its history go
   std::uint64_t id = 0, mark = 0;
   std::uint64_t trace = 0;
-  std::vector<Value*> inputs;   ///< counted
-  std::vector<Value*> outputs;  ///< not counted; null if nobody holds it
-  std::vector<Type> types;      ///< of the outputs
+  List<Value*> inputs;   ///< counted
+  List<Value*> outputs;  ///< not counted; null if nobody holds it
+  List<Type> types;      ///< of the outputs
   std::shared_ptr<const Body> body;
-  Closures closures;                             ///< of a custom operation, or of those in the body
-  std::vector<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
+  Closures closures;                      ///< of a custom operation, or of those in the body
+  List<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
 };
 
 /// A counted reference to a Value that is not a user's handle.
@@ -86,7 +92,7 @@ class ValueRef {
  public:
   ValueRef() = default;
   explicit ValueRef(Value* value) : value_(value) {
-    if (value_) value_->references.fetch_add(1, std::memory_order_relaxed);
+    if (value_) value_->counts.fetch_add(Value::one_reference, std::memory_order_relaxed);
   }
   ValueRef(const ValueRef& other) : ValueRef(other.value_) {}
   ValueRef(ValueRef&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}
@@ -118,9 +124,10 @@ Value* local(const char* op, const Variable& variable);
 ValueRef result(Node* node, int i);
 
 /// Appends an operation to the current trace. Inputs must be local. One handle a result.
-std::vector<Variable> record(const Operator& op, const Attributes& attributes, std::vector<Value*> inputs, std::vector<Type> types,
-                             std::shared_ptr<const Body> body = {}, Closures closures = {});
+List<Variable> record(const Operator& op, const Attributes& attributes, List<Value*> inputs, List<Type> types,
+                      std::shared_ptr<const Body> body = {}, Closures closures = {});
 Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type);
+Variable record_one(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, const Type& type);
 
 /// A number as gradient rules and passes write it: structure, part of the plan's key, may be folded.
 Variable constant(double number);

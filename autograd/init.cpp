@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cmath>
 #include <rewind/autograd/init.hpp>
 #include <rewind/core/format.hpp>
 #include <rewind/core/matmul.hpp>
 #include <rewind/core/random.hpp>
+#include <rewind/core/team.hpp>
 #include <vector>
 
 namespace rw::init {
@@ -33,58 +35,78 @@ Tensor make_kaiming(const Shape& shape, double gain, double) { return random::no
 
 Tensor make_standard(const Shape& shape, double, double) { return shape.rank() < 2 ? Tensor::zeros(shape) : make_glorot(shape, 1, 0); }
 
+/// sum of a[k] b[k], in eight chains: one alone waits for each addition.
+double dot(const double* a, const double* b, Index n) {
+  double chains[8] = {};
+  Index k = 0;
+  for (; k + 8 <= n; k += 8)
+    for (Index c = 0; c < 8; ++c) chains[c] += a[k + c] * b[k + c];
+  for (; k < n; ++k) chains[0] += a[k] * b[k];
+  return ((chains[0] + chains[1]) + (chains[2] + chains[3])) + ((chains[4] + chains[5]) + (chains[6] + chains[7]));
+}
+
 /// Makes the rows of q [n, width], n <= width, orthonormal by Gram and Schmidt's method, twice over for accuracy: a block of rows against
 /// all before it by products, then one row against another.
-void orthonormalize(std::vector<double>& q, Index n, Index width) {
-  constexpr Index block = 32;
+void orthonormalize(double* q, Index n, Index width) {
+  constexpr Index block = 16;
   std::vector<double> projection(static_cast<std::size_t>(block * n));
   for (Index begin = 0; begin < n; begin += block) {
     Index rows = std::min(block, n - begin);
-    double* p = q.data() + begin * width;
+    double* p = q + begin * width;
     for (int pass = 0; pass < 2; ++pass) {
       if (begin > 0) {
-        matmul(DType::f64, rows, begin, width, {p, width, 1}, {q.data(), 1, width}, projection.data(), begin, false, true);
-        for (double& x : projection) x = -x;
-        matmul(DType::f64, rows, width, begin, {projection.data(), begin, 1}, {q.data(), width, 1}, p, width, true, true);
+        matmul(DType::f64, rows, begin, width, {p, width, 1}, {q, 1, width}, projection.data(), begin, false, true);
+        for (Index k = 0; k < rows * begin; ++k) projection[static_cast<std::size_t>(k)] *= -1;
+        matmul(DType::f64, rows, width, begin, {projection.data(), begin, 1}, {q, width, 1}, p, width, true, true);
       }
       for (Index i = 0; i < rows; ++i) {
         double* row = p + i * width;
         for (Index j = 0; j < i; ++j) {
           const double* other = p + j * width;
-          double dot = 0;
-          for (Index k = 0; k < width; ++k) dot += row[k] * other[k];
-          for (Index k = 0; k < width; ++k) row[k] -= dot * other[k];
+          const double part = dot(row, other, width);
+          for (Index k = 0; k < width; ++k) row[k] -= part * other[k];
         }
-        double squares = 0;
-        for (Index k = 0; k < width; ++k) squares += row[k] * row[k];
-        double length = std::sqrt(squares);
+        const double length = std::sqrt(dot(row, row, width));
         for (Index k = 0; k < width; ++k) row[k] /= length;
       }
     }
   }
 }
 
+/// Square blocks side by side where the shape allows, each drawn from a key of its own; the team makes several at once.
 Tensor make_orthogonal(const Shape& shape, double gain, double) {
   if (shape.rank() < 2)
     fail<ShapeError>("orthogonal: rank is {}: shape is {} (a matrix is needed: [inputs, outputs])", shape.rank(), shape);
   if (shape.size() == 0) return Tensor::zeros(shape);
-  Index out = shape.back(), in = shape.size() / out;
+  const Index out = shape.back(), in = shape.size() / out;
   Tensor result(shape);
   float* w = result.data<float>();
-  Index columns = out % in == 0 ? in : out;  // of one block
-  Index n = std::min(in, columns), width = std::max(in, columns);
-  for (Index first = 0; first < out; first += columns) {
-    Tensor drawn = random::normal({n, width}, 0, 1, DType::f64);
-    const double* from = std::as_const(drawn).data<double>();
-    std::vector<double> q(from, from + n * width);
-    orthonormalize(q, n, width);
+  const Index columns = out % in == 0 ? in : out;  // of one block
+  const Index n = std::min(in, columns), width = std::max(in, columns);
+  std::vector<RandomKey> keys;
+  for (Index first = 0; first < out; first += columns) keys.push_back(generator().next());
+  const auto blocks = static_cast<Index>(keys.size());
+  auto make = [&](Index block) {
+    std::vector<float> drawn(static_cast<std::size_t>(n * width));
+    fill_normal(keys[static_cast<std::size_t>(block)], 0, drawn.data(), n * width);
+    std::vector<double> q(drawn.begin(), drawn.end());
+    orthonormalize(q.data(), n, width);
     for (Index i = 0; i < in; ++i) {
       for (Index j = 0; j < columns; ++j) {
         double value = in <= columns ? q[static_cast<std::size_t>(i * width + j)] : q[static_cast<std::size_t>(j * width + i)];
-        w[i * out + first + j] = static_cast<float>(gain * value);
+        w[i * out + block * columns + j] = static_cast<float>(gain * value);
       }
     }
+  };
+  const int parts = shape.size() < 4096 ? 1 : static_cast<int>(std::min<Index>(threads(), blocks));
+  if (parts == 1) {
+    for (Index block = 0; block < blocks; ++block) make(block);  // its products may use the team
+    return result;
   }
+  parallel(parts, [&](int part) {
+    const auto [begin, end] = share_of(blocks, part, parts);
+    for (Index block = begin; block < end; ++block) make(block);
+  });
   return result;
 }
 

@@ -135,12 +135,14 @@ inline Variable concatenate(std::initializer_list<Variable> parts, Index axis = 
 inline Variable stack(std::initializer_list<Variable> parts, Index axis = 0) { return stack(std::span(parts.begin(), parts.size()), axis); }
 /// Equal parts along an axis, whose extent must be a multiple.
 std::vector<Variable> split(const Variable& x, Index parts, Index axis = -1);
+namespace detail {
+void split_into(std::span<Variable> parts, const Variable& x, Index axis);
+}
 template <std::size_t N>
 std::array<Variable, N> split(const Variable& x, Index axis = -1) {
-  auto parts = split(x, static_cast<Index>(N), axis);
-  std::array<Variable, N> result;
-  for (std::size_t i = 0; i < N; ++i) result[i] = std::move(parts[i]);
-  return result;
+  std::array<Variable, N> parts;
+  detail::split_into(parts, x, axis);
+  return parts;
 }
 /// Rows of a table [V, ..] by index (i32 or i64, any shape S) -> [S, ..]. Throws ValueError when it runs if an index lies outside.
 /// Gradient: rows are added up.

@@ -76,35 +76,41 @@ std::string to_string(const Program& program, int indent) {
   return text;
 }
 
-void append_key(std::vector<std::uint64_t>& key, const Type& type) {
+void append_key(Key& key, const Type& type) {
   key.push_back(static_cast<std::uint64_t>(type.dtype) | static_cast<std::uint64_t>(type.weak) << 8 |
                 static_cast<std::uint64_t>(type.shape.rank()) << 16);
   for (Index extent : type.shape) key.push_back(static_cast<std::uint64_t>(extent));
 }
 
-void append_key(std::vector<std::uint64_t>& key, const Program& program) {
-  key.push_back(program.inputs.size() | program.code.size() << 24);
+void append_key_sizes(Key& key, std::size_t inputs, std::size_t instructions) { key.push_back(inputs | instructions << 24); }
+
+void append_key(Key& key, const Operator& op, const Attributes& attributes, const Body* body, std::size_t inputs, std::size_t results,
+                bool history) {
+  key.push_back(reinterpret_cast<std::uintptr_t>(&op));
+  for (auto a : attributes) key.push_back(static_cast<std::uint64_t>(a));
+  key.push_back(body ? body->serial : 0);
+  key.push_back(inputs | results << 24 | static_cast<std::uint64_t>(history) << 62);
+}
+
+void append_key(Key& key, const Program& program) {
+  append_key_sizes(key, program.inputs.size(), program.code.size());
   for (int v : program.inputs) append_key(key, program.types[v]);
   for (const auto& i : program.code) {
-    key.push_back(reinterpret_cast<std::uintptr_t>(i.op));
-    for (auto a : i.attributes) key.push_back(static_cast<std::uint64_t>(a));
-    key.push_back(i.body ? i.body->serial : 0);
-    key.push_back(i.inputs.size() | static_cast<std::uint64_t>(i.count) << 24 | static_cast<std::uint64_t>(i.history) << 62);
+    append_key(key, *i.op, i.attributes, i.body.get(), i.inputs.size(), static_cast<std::size_t>(i.count), i.history);
     for (int v : i.inputs) key.push_back(static_cast<std::uint64_t>(v));
     for (int k = 0; k < i.count; ++k) append_key(key, program.types[i.first + k]);
   }
   for (int v : program.outputs) key.push_back(static_cast<std::uint64_t>(v));
 }
 
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures,
-                             std::vector<Variable>* all_values) {
-  std::vector<Variable> values(program.types.size());
+List<Variable> replay(const Program& program, const List<Variable>& inputs, const Closures& closures, List<Variable>* all_values) {
+  List<Variable> values(program.types.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) values[program.inputs[i]] = inputs[i];
   for (const auto& i : program.code) {
-    std::vector<Value*> in;
+    List<Value*> in;
     in.reserve(i.inputs.size());
     for (int v : i.inputs) in.push_back(local(i.op->name(), values[v]));
-    std::vector<Type> types(program.types.begin() + i.first, program.types.begin() + i.first + i.count);
+    List<Type> types(program.types.begin() + i.first, program.types.begin() + i.first + i.count);
     Closures own;
     if (int count = i.op->closures(i.body.get()))
       own.assign(closures.begin() + i.attributes[2], closures.begin() + i.attributes[2] + count);
@@ -112,7 +118,7 @@ std::vector<Variable> replay(const Program& program, const std::vector<Variable>
     made[0].handle()->node->history &= i.history;
     for (int k = 0; k < i.count; ++k) values[i.first + k] = std::move(made[k]);
   }
-  std::vector<Variable> outputs;
+  List<Variable> outputs;
   for (int v : program.outputs) outputs.push_back(values[v]);
   if (all_values) *all_values = std::move(values);
   return outputs;

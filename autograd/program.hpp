@@ -61,12 +61,17 @@ std::vector<int> producers(const Program& program);
 /// How often each value is read, outputs included.
 std::vector<int> count_uses(const Program& program);
 
-/// Spells out a program's structure.
-void append_key(std::vector<std::uint64_t>& key, const Program& program);
-void append_key(std::vector<std::uint64_t>& key, const Type& type);
+/// Words that spell out a program's structure: equal words, equal plan.
+using Key = std::vector<std::uint64_t>;
+void append_key(Key& key, const Program& program);
+void append_key(Key& key, const Type& type);
+/// What stands before the types of the inputs, and before the operands of an instruction, which the types of its results follow.
+void append_key_sizes(Key& key, std::size_t inputs, std::size_t instructions);
+void append_key(Key& key, const Operator& op, const Attributes& attributes, const Body* body, std::size_t inputs, std::size_t results,
+                bool history);
 
 /// Runs a program as recorded operations of the current trace. inputs must be local; `closures` are those that its custom operations call.
-std::vector<Variable> replay(const Program& program, const std::vector<Variable>& inputs, const Closures& closures = {},
-                             std::vector<Variable>* all_values = nullptr);
+List<Variable> replay(const Program& program, const List<Variable>& inputs, const Closures& closures = {},
+                      List<Variable>* all_values = nullptr);
 
 }  // namespace rw::detail

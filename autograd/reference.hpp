@@ -17,9 +17,9 @@ Index broadcast_position(const Shape& from, const Shape& to, std::span<const Ind
 /// Calls f(index, linear position) for every element of a shape, row-major.
 template <class F>
 void for_each_index(const Shape& shape, F f) {
-  std::vector<Index> index(static_cast<std::size_t>(shape.rank()));
+  Index index[max_rank] = {};
   for (Index n = 0, size = shape.size(); n < size; ++n) {
-    f(std::span<const Index>(index), n);
+    f(std::span<const Index>(index, static_cast<std::size_t>(shape.rank())), n);
     for (int a = shape.rank() - 1; a >= 0 && ++index[a] == shape[a]; --a) index[a] = 0;
   }
 }

@@ -61,20 +61,38 @@ constexpr ScanOperator scan_object;
 
 const Operator& scan_operator = scan_object;
 
-std::shared_ptr<const Body> intern_body(Program program, int carries, int xs) {
-  auto& tape = tape_of_thread();
-  Key key;
-  key.push_back(static_cast<std::uint64_t>(carries) | static_cast<std::uint64_t>(xs) << 32);
-  append_key(key, program);
+namespace {
+/// The body of the tape with this key, or one that is made now.
+template <class F>
+const std::shared_ptr<const Body>& find_body(Tape& tape, int carries, int xs, const F& make) {
   constexpr std::size_t limit = 2048;
   if (tape.bodies.size() > limit && tape.next_mark - tape.bodies_swept > limit) {  // not at every call: all may be in use
     tape.bodies_swept = tape.next_mark;
     tape.drop_bodies(tape.next_mark - std::min<std::uint64_t>(tape.next_mark, 16 * limit));
   }
-  auto& body = tape.bodies[key];
-  if (!body) body = make_body(std::move(program), carries, xs);
-  body->used = tape.next_mark;
-  return body;
+  auto there = tape.bodies.find(tape.body_key);
+  if (there == tape.bodies.end()) there = tape.bodies.emplace(tape.body_key, make_body(make(), carries, xs)).first;
+  there->second->used = tape.next_mark;
+  return there->second;
+}
+
+Key& start_key(Tape& tape, int carries, int xs) {
+  tape.body_key.clear();
+  tape.body_key.push_back(static_cast<std::uint64_t>(carries) | static_cast<std::uint64_t>(xs) << 32);
+  return tape.body_key;
+}
+}  // namespace
+
+std::shared_ptr<const Body> intern_body(Program program, int carries, int xs) {
+  auto& tape = tape_of_thread();
+  append_key(start_key(tape, carries, xs), program);
+  return find_body(tape, carries, xs, [&] { return std::move(program); });
+}
+
+std::shared_ptr<const Body> intern_body(const Recorded& recorded, int carries, int xs) {
+  auto& tape = tape_of_thread();
+  append_key(start_key(tape, carries, xs), recorded);
+  return find_body(tape, carries, xs, [&] { return to_program(recorded); });
 }
 
 void Tape::drop_bodies(std::uint64_t mark) {
@@ -83,96 +101,11 @@ void Tape::drop_bodies(std::uint64_t mark) {
   std::erase_if(bodies, [&](const auto& entry) { return entry.second->used < mark && entry.second.use_count() == 1; });
 }
 
-// ---- traces ----------------------------------------------------------------------------------------------------------------------
-
-OpenTrace::OpenTrace() : tape_(tape_of_thread()) {
-  trace_.serial = tape_.next_mark++;
-  tape_.traces.push_back(&trace_);
-}
-
-OpenTrace::~OpenTrace() { close(); }
-
-void OpenTrace::close() {
-  if (!open_) return;
-  open_ = false;
-  std::erase(tape_.traces, &trace_);
-}
-
-Variable OpenTrace::parameter(const Type& type) {
-  auto* value = new Value;
-  value->type = type;
-  value->trainable = is_floating(type.dtype);
-  value->trace = trace_.serial;
-  value->tape = &tape_;
-  value->id = tape_.next_id++;
-  value->handles = 1;
-  trace_.parameters.emplace_back(value);
-  return Variable::adopt(value);
-}
-
-Program OpenTrace::program(std::span<const Variable> outputs, bool all_captures, std::vector<ValueRef>* captured,
-                           std::vector<Node*>* made_by) {
-  std::vector<Value*> work, roots;
-  for (const auto& v : outputs) roots.push_back(local("scan", v));
-  std::uint64_t mark = tape_.next_mark++;
-  std::vector<Node*> nodes;
-  work = roots;
-  std::vector<char> reached;
-  while (!work.empty()) {
-    Value* v = work.back();
-    work.pop_back();
-    if (!v->node) {
-      v->mark = mark;
-      v->slot = -1;
-      continue;
-    }
-    if (v->node->mark == mark) continue;
-    v->node->mark = mark;
-    nodes.push_back(v->node);
-    for (Value* input : v->node->inputs) work.push_back(input);
-  }
-  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
-  Program p;
-  auto bind = [&](Value* v) {
-    v->mark = mark;
-    v->slot = p.add_input(v->type);
-  };
-  for (const auto& v : trace_.parameters) bind(v.get());
-  for (std::size_t c = 0; c < trace_.captures.size(); ++c) {
-    Value* v = trace_.captures[c].get();
-    if (v->mark != mark && !all_captures) continue;
-    bind(v);
-    if (captured) captured->push_back(trace_.captured[c]);
-  }
-  for (Node* n : nodes) {
-    Instruction i;
-    i.op = n->op;
-    i.attributes = n->attributes;
-    i.body = n->body;
-    if (!n->closures.empty()) {
-      i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
-      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
-    }
-    i.history = n->history;
-    for (Value* v : n->inputs) i.inputs.push_back(v->slot);
-    i.first = static_cast<int>(p.types.size());
-    i.count = static_cast<int>(n->types.size());
-    for (std::size_t k = 0; k < n->types.size(); ++k) {
-      int slot = p.add_value(n->types[k]);
-      if (Value* v = n->outputs[k]) v->mark = mark, v->slot = slot;
-    }
-    p.code.push_back(std::move(i));
-  }
-  for (Value* v : roots) p.outputs.push_back(v->slot);
-  if (made_by) *made_by = std::move(nodes);
-  return p;
-}
-
 // ---- scan ------------------------------------------------------------------------------------------------------------------------
 
-struct ScanTrace::Impl {
+struct ScanTrace::Impl : RecycledObject {
   ScanOptions options;
-  std::vector<Variable> first, xs;
+  List<Variable> first, xs;
   Index steps = 0;
   OpenTrace trace;
 };
@@ -180,13 +113,13 @@ struct ScanTrace::Impl {
 namespace {
 
 /// Numbers become f32 tensors: a carry has a dtype of its own.
-std::vector<Variable> settled(const std::vector<Variable>& variables) {
-  std::vector<Variable> result;
+List<Variable> settled(const List<Variable>& variables) {
+  List<Variable> result;
   for (const auto& v : variables) result.push_back(v.handle() && v.handle()->type.weak ? cast(v, DType::f32) : v);
   return result;
 }
 
-Index count_steps(const std::vector<Variable>& xs, const ScanOptions& options) {
+Index count_steps(const List<Variable>& xs, const ScanOptions& options) {
   if (options.steps < -1) fail<ValueError>("scan: steps must be >= 0: got {}", options.steps);
   Index steps = options.steps;
   for (const auto& x : xs) {
@@ -230,9 +163,17 @@ Variable in_chunks(const Variable& x, Index extent) {
   return reshape(x, shape);
 }
 
+/// The one body for all such loops over this body: found by it, not by its text.
+std::shared_ptr<const Body> body_over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent) {
+  auto& tape = tape_of_thread();
+  start_key(tape, body->carries, body->xs);
+  tape.body_key.insert(tape.body_key.end(), {~std::uint64_t{0}, body->serial, reverse, static_cast<std::uint64_t>(extent)});
+  return find_body(tape, body->carries, body->xs, [&] { return over_chunk(body, reverse, extent); });
+}
+
 }  // namespace
 
-ScanTrace::ScanTrace(const std::vector<Variable>& carry, const std::vector<Variable>& xs, const ScanOptions& options) : impl_(nullptr) {
+ScanTrace::ScanTrace(const List<Variable>& carry, const List<Variable>& xs, const ScanOptions& options) : impl_(nullptr) {
   auto first = settled(carry), stacked = settled(xs);
   for (const auto& v : first) local("scan", v);
   for (const auto& v : stacked) local("scan", v);
@@ -240,7 +181,7 @@ ScanTrace::ScanTrace(const std::vector<Variable>& carry, const std::vector<Varia
   const Checkpoint& wish = options.checkpoint;
   if (wish.every < 0) fail<ValueError>("scan: a checkpoint every {} steps (at least every step: 1)", wish.every);
   if (wish.budget < 0) fail<ValueError>("scan: a history of {} bytes (at least 1, or 0 for no limit)", wish.budget);
-  impl_ = new Impl{options, std::move(first), std::move(stacked), steps, {}};
+  impl_ = new Impl{{}, options, std::move(first), std::move(stacked), steps, {}};
   for (const auto& v : impl_->first) carry_.push_back(impl_->trace.parameter(v.handle()->type));
   for (const auto& v : impl_->xs) {
     Type type = v.handle()->type;
@@ -251,8 +192,8 @@ ScanTrace::ScanTrace(const std::vector<Variable>& carry, const std::vector<Varia
 
 ScanTrace::~ScanTrace() { delete impl_; }
 
-ScanTrace::Result ScanTrace::finish(const std::vector<Variable>& next, const std::vector<Variable>& ys) {
-  std::vector<Variable> outputs;
+ScanTrace::Result ScanTrace::finish(const List<Variable>& next, const List<Variable>& ys) {
+  List<Variable> outputs;
   for (std::size_t c = 0; c < carry_.size(); ++c) {
     const Type& want = carry_[c].handle()->type;
     Variable v = next.size() > c ? next[c] : Variable();
@@ -265,30 +206,29 @@ ScanTrace::Result ScanTrace::finish(const std::vector<Variable>& next, const std
     outputs.push_back(v);
   }
   for (const auto& y : settled(ys)) outputs.push_back(y);
-  std::vector<ValueRef> captured;
-  Program program = impl_->trace.program(outputs, false, &captured);
+  List<ValueRef> captured;
+  Recorded recorded = impl_->trace.record(outputs, false, &captured);
   impl_->trace.close();
   int carries = static_cast<int>(carry_.size());
-  Closures closures = std::exchange(program.closures, {});
-  auto body = intern_body(std::move(program), carries, static_cast<int>(x_.size()));
-  Index steps = impl_->steps, extent = chunk_of(impl_->options.checkpoint, steps, *body, closures);
+  auto body = intern_body(recorded, carries, static_cast<int>(x_.size()));
+  Index steps = impl_->steps, extent = chunk_of(impl_->options.checkpoint, steps, *body, recorded.closures);
   bool reverse = impl_->options.reverse, chunks = extent < steps;
-  if (chunks) body = intern_body(over_chunk(body, reverse, extent), carries, body->xs);
-  std::vector<Type> types;
+  if (chunks) body = body_over_chunk(body, reverse, extent);
+  List<Type> types;
   for (std::size_t o = 0; o < outputs.size(); ++o) {
     Type t = body->program.types[body->program.outputs[o]];
     if (static_cast<int>(o) >= carries) t.shape.insert(0, chunks ? steps / extent : steps);
     types.push_back(t);
   }
-  std::vector<Variable> xs = impl_->xs;
+  List<Variable> xs = impl_->xs;
   if (chunks)
     for (auto& x : xs) x = in_chunks(x, extent);
-  std::vector<Value*> inputs;
+  List<Value*> inputs;
   for (const auto& v : impl_->first) inputs.push_back(local("scan", v));
   for (const auto& v : xs) inputs.push_back(local("scan", v));
   for (const auto& v : captured) inputs.push_back(v.get());
   auto made = record(scan_operator, {reverse, chunks ? steps / extent : steps, 0, chunks}, std::move(inputs), std::move(types),
-                     std::move(body), std::move(closures));
+                     std::move(body), std::move(recorded.closures));
   Result result;
   result.last.assign(made.begin(), made.begin() + carries);
   for (auto y = made.begin() + carries; y != made.end(); ++y) {

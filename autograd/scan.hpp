@@ -36,20 +36,20 @@ namespace detail {
 /// The untyped core: begins a body's trace, and turns it into the scan's node.
 class ScanTrace {
  public:
-  ScanTrace(const std::vector<Variable>& carry, const std::vector<Variable>& xs, const ScanOptions& options);
+  ScanTrace(const List<Variable>& carry, const List<Variable>& xs, const ScanOptions& options);
   ~ScanTrace();  ///< abandons the trace if finish was not reached
   ScanTrace(const ScanTrace&) = delete;
-  const std::vector<Variable>& carry() const { return carry_; }  ///< inside the body
-  const std::vector<Variable>& x() const { return x_; }
+  const List<Variable>& carry() const { return carry_; }  ///< inside the body
+  const List<Variable>& x() const { return x_; }
   struct Result {
-    std::vector<Variable> last, ys;
+    List<Variable> last, ys;
   };
-  Result finish(const std::vector<Variable>& next, const std::vector<Variable>& ys);
+  Result finish(const List<Variable>& next, const List<Variable>& ys);
 
  private:
   struct Impl;
   Impl* impl_;
-  std::vector<Variable> carry_, x_;
+  List<Variable> carry_, x_;
 };
 }  // namespace detail
 
@@ -58,12 +58,12 @@ class ScanTrace {
 /// extent of axis 0. Zero steps return the carry. Variables from outside are constants of the loop, their gradients sum over time.
 template <class Body, class Carry, class X>
 auto scan(Body&& body, const Carry& carry, const X& xs, const ScanOptions& options = {}) {
-  std::vector<Variable> c, x;
+  detail::List<Variable> c, x;
   flatten(carry, c);
   flatten(xs, x);
   detail::ScanTrace trace(c, x, options);
   auto [next, y] = body(unflatten_like(carry, trace.carry()), unflatten_like(xs, trace.x()));
-  std::vector<Variable> n, ys;
+  detail::List<Variable> n, ys;
   flatten(next, n);
   flatten(y, ys);
   auto result = trace.finish(n, ys);

@@ -18,7 +18,7 @@ namespace {
 
 /// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
 struct Wish {
-  std::vector<char> incoming, wanted;
+  List<char> incoming, wanted;
   bool again = false;  ///< the body runs again in the backward pass; carries alone are kept
   auto operator<=>(const Wish&) const = default;
 };
@@ -29,18 +29,18 @@ struct Derivative {
   std::vector<int> carries;                ///< which carries have gradients, in the order of the backward carries
   std::vector<int> captures;               ///< captures whose gradients are accumulated, behind those
   std::vector<int> ys;                     ///< forward ys whose gradients are read: the first xs
-  std::vector<int> residuals;              ///< values of the forward body that are read: the next xs
+  List<int> residuals;                     ///< values of the forward body that are read: the next xs
   std::shared_ptr<const Program> forward;  ///< the forward body with scans in it that have more ys now, if there are such
   std::vector<int> xs_read;                ///< forward xs that are read: the last xs
   std::vector<int> constants;              ///< forward captures that are read
   std::vector<int> xs;                     ///< forward xs whose gradients are the backward ys
-  std::vector<ValueRef> outside;           ///< what rules of custom operations read beside these: the last constants
+  List<ValueRef> outside;                  ///< what rules of custom operations read beside these: the last constants
   Closures closures;                       ///< of the backward body
 };
 
 struct Cache {
   std::map<Wish, std::shared_ptr<const Derivative>> derivatives;
-  std::map<std::pair<const Program*, std::vector<int>>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
+  std::map<std::pair<const Program*, List<int>>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
 };
 
 Cache& cache_of(const Body& body) {
@@ -60,7 +60,7 @@ class Differentiator {
     struct Restore {
       Tape& tape;
       bool no_grad, in_rule;
-      std::vector<Tape::RuleConstant> constants;  // else the first differentiation of a body would record others than later ones
+      List<Tape::RuleConstant> constants;  // else the first differentiation of a body would record others than later ones
       ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule, tape.rule_constants = std::move(constants); }
     } restore{tape, no_grad, in_rule, std::exchange(tape.rule_constants, {})};
     record_joint();
@@ -79,21 +79,21 @@ class Differentiator {
     for (int y = 0; y < body_.ys(); ++y)
       if (wish_.incoming[carries + y]) d_.ys.push_back(y);
     OpenTrace trace;
-    std::vector<Variable> seeds, forward;
+    List<Variable> seeds, forward;
     for (int c : d_.carries) seeds.push_back(trace.parameter(input_type(c)));
     for (int y : d_.ys) seeds.push_back(trace.parameter(program_.types[program_.outputs[carries + y]]));
     first_forward_ = static_cast<int>(seeds.size());
     for (int i = 0; i < inputs; ++i) forward.push_back(trace.parameter(input_type(i)));
-    std::vector<Variable> values;
+    List<Variable> values;
     auto outputs = replay(program_, forward, closures_, &values);
     std::uint64_t last_forward = tape_of_thread().next_id;
 
-    std::vector<Seed> roots;
+    List<Seed> roots;
     for (std::size_t k = 0; k < seeds.size(); ++k) {
       int output = k < d_.carries.size() ? d_.carries[k] : carries + d_.ys[k - d_.carries.size()];
       roots.push_back({outputs[output].handle(), seeds[k]});
     }
-    std::vector<Value*> targets;
+    List<Value*> targets;
     for (int c : d_.carries) targets.push_back(forward[c].handle());
     for (int i = carries; i < inputs; ++i) {
       if (!wish_.wanted[i] || !is_floating(input_type(i).dtype)) continue;
@@ -104,14 +104,16 @@ class Differentiator {
     auto found = differentiate(roots, targets);
     for (std::size_t k = 0; k < found.size(); ++k)
       if (found[k].empty()) found[k] = zeros(targets[k]->type.shape, targets[k]->type.dtype);
-    std::vector<Node*> nodes;
-    joint_ = trace.program(found, true, &d_.outside, &nodes);
+    auto recorded = trace.record(found, true, &d_.outside);
+    joint_ = to_program(recorded);
+    joint_.closures = std::move(recorded.closures);
+    const auto& nodes = recorded.nodes;
     while (boundary_ < nodes.size() && nodes[boundary_]->id < last_forward) ++boundary_;
     find_forward(values, nodes.empty() ? 0 : nodes[0]->mark);
   }
 
   /// Which value of the body is behind each forward value of the joint program. Scans in the body may have got further ys.
-  void find_forward(const std::vector<Variable>& values, std::uint64_t mark) {
+  void find_forward(const List<Variable>& values, std::uint64_t mark) {
     of_body_.assign(joint_.types.size(), -1);
     Program grown;
     std::vector<int> number(program_.types.size());
@@ -252,12 +254,12 @@ std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures
 
 /// Adds ys to a scan that is recorded already: values of its body by number, or of `forward`, the body with scans in it that have grown.
 /// Gives the result number of each.
-std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const Program* forward) {
+List<int> add_ys(Node& node, const List<int>& body_values, const Program* forward) {
   const Body& body = *node.body;
   const Program& base = forward ? *forward : body.program;
   std::shared_ptr<const Body> fresh;
   auto& grown = body.closures ? fresh : cache_of(body).grown[{forward, body_values}];
-  std::vector<int> results, outputs = base.outputs;
+  List<int> results, outputs(base.outputs.begin(), base.outputs.end());
   for (int v : body_values) {
     int at = -1;
     for (std::size_t o = static_cast<std::size_t>(body.carries); o < outputs.size(); ++o)
@@ -271,7 +273,7 @@ std::vector<int> add_ys(Node& node, const std::vector<int>& body_values, const P
   if (outputs.size() == base.outputs.size()) return results;
   if (!grown) {
     Program program = base;
-    program.outputs = outputs;
+    program.outputs.assign(outputs.begin(), outputs.end());
     grown = intern_body(std::move(program), body.carries, body.xs);
   }
   for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
@@ -330,7 +332,7 @@ void scan_gradient(Pullback& p) {
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
 
-  std::vector<Variable> inputs;
+  List<Variable> inputs;
   for (int c : d.carries) {
     Variable g = p.g(c);
     inputs.push_back(g.empty() ? zeros(node.types[c].shape, node.types[c].dtype) : g);
@@ -340,11 +342,11 @@ void scan_gradient(Pullback& p) {
   for (int r : residuals) inputs.push_back(p.y(r));
   for (int x : d.xs_read) inputs.push_back(p.x(x));
   for (int c : d.constants) inputs.push_back(p.x(c));
-  std::vector<Value*> values;
+  List<Value*> values;
   for (const auto& v : inputs) values.push_back(local("scan", v));
   for (const auto& v : d.outside) values.push_back(v.get());
   const Program& backward = d.backward->program;
-  std::vector<Type> types;
+  List<Type> types;
   for (std::size_t o = 0; o < backward.outputs.size(); ++o) {
     Type t = backward.types[backward.outputs[o]];
     if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);

@@ -17,7 +17,4 @@ void keep_for_gradient(Node& node);
 /// Bytes that a step leaves for its gradient: what the backward pass reads, and results of products, which leave the loop.
 Index history_of_step(const Body& body, const Closures& closures);
 
-/// The body with this structure, one object for all scans that have it.
-std::shared_ptr<const Body> intern_body(Program program, int carries, int xs);
-
 }  // namespace rw::detail

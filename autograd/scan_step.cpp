@@ -131,7 +131,7 @@ class ScanStep final : public Step {
     std::size_t count = inputs_.size(), buffers = plan.buffers.size();
     // One block: the plan's arena, two places for each exchanged carry, addresses.
     Index bytes = plan.arena_bytes;
-    std::vector<Index> exchange(static_cast<std::size_t>(carries_));
+    List<Index> exchange(static_cast<std::size_t>(carries_));
     auto align = [](Index n) { return (n + 63) / 64 * 64; };
     for (int c = 0; c < carries_; ++c) {
       exchange[c] = align(bytes);
@@ -140,16 +140,16 @@ class ScanStep final : public Step {
     auto block = StorageRef::allocate(align(bytes) + 64);
     std::byte* arena = block->data();
 
-    std::vector<Binding> bound(count);
+    List<Binding> bound(count);
     for (std::size_t i = 0; i < count; ++i) {
       bound[i].data = inputs_[i].slot.address(frame) + row * inputs_[i].row;
       int from = plan_inputs_[i];
       if (from >= 0) bound[i].storage = frame.inputs[from].storage;
     }
-    std::vector<std::byte*> outputs(plan.outputs.size()), base(buffers), previous(static_cast<std::size_t>(carries_)), y_base(ys_.size());
+    List<std::byte*> outputs(plan.outputs.size()), base(buffers), previous(static_cast<std::size_t>(carries_)), y_base(ys_.size());
     for (std::size_t y = 0; y < ys_.size(); ++y) y_base[y] = ys_[y].slot.address(frame) + row * ys_[y].row;
     plan.bind(bound, outputs, arena, base.data());
-    std::vector<const PackedMatrix*> packs(plan.packs.size());
+    List<const PackedMatrix*> packs(plan.packs.size());
     std::vector<std::unique_ptr<PackedMatrix>> own;
     plan.pack(bound, packs.data(), own, frame);
 

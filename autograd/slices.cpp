@@ -256,21 +256,37 @@ Variable select(const Variable& x, Index axis, Index i) {
   return reshape(part(x, a, static_cast<double>(at), 1), shape);
 }
 
-std::vector<Variable> split(const Variable& x, Index parts, Index axis) {
+namespace {
+/// The axis from the front, and the extent of a part.
+std::pair<int, Index> part_extent(const Variable& x, Index parts, Index axis) {
   int a = normal_axis("split", axis, x.rank());
   Index extent = x.shape()[a];
   if (parts < 1 || extent % parts != 0)
     fail<ShapeError>("split: axis {} of {} has extent {}, which is no multiple of {} (equal parts are needed)", a, x.shape(), extent,
                      parts);
-  std::vector<Variable> result;
-  for (Index i = 0; i < parts; ++i) result.push_back(part(x, a, constant(static_cast<double>(i * (extent / parts))), extent / parts));
+  return {a, extent / parts};
+}
+}  // namespace
+
+void detail::split_into(std::span<Variable> parts, const Variable& x, Index axis) {
+  auto [a, extent] = part_extent(x, static_cast<Index>(parts.size()), axis);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Index start = static_cast<Index>(i) * extent;
+    parts[i] = part(x, a, constant(static_cast<double>(start)), extent);
+  }
+}
+
+std::vector<Variable> split(const Variable& x, Index parts, Index axis) {
+  part_extent(x, parts, axis);
+  std::vector<Variable> result(static_cast<std::size_t>(parts));
+  split_into(result, x, axis);
   return result;
 }
 
 Variable concatenate(std::span<const Variable> parts, Index axis) {
   if (parts.empty()) fail<ShapeError>("concatenate: there are no parts (give one or more)");
   int a = normal_axis("concatenate", axis, parts[0].rank());
-  std::vector<Value*> in;
+  detail::List<Value*> in;
   Type type{parts[0].dtype(), parts[0].shape()};
   type.shape[a] = 0;
   for (const auto& p : parts) {
@@ -289,7 +305,7 @@ Variable concatenate(std::span<const Variable> parts, Index axis) {
 Variable stack(std::span<const Variable> parts, Index axis) {
   if (parts.empty()) fail<ShapeError>("stack: there are no parts (give one or more)");
   int a = normal_axis("stack", axis, parts[0].rank() + 1);
-  std::vector<Variable> grown;
+  detail::List<Variable> grown;
   for (const auto& p : parts) {
     if (!(p.shape() == parts[0].shape())) fail<ShapeError>("stack: {} beside {} (shapes must be equal)", p.shape(), parts[0].shape());
     grown.push_back(newaxis(p, a));
@@ -301,7 +317,7 @@ Variable pad(const Variable& x, Index axis, Index before, Index after, double va
   int a = normal_axis("pad", axis, x.rank());
   if (before < 0 || after < 0) fail<ValueError>("pad: {} before and {} after (both must be >= 0)", before, after);
   Shape shape = x.shape();
-  std::vector<Variable> parts;
+  detail::List<Variable> parts;
   auto edge = [&](Index extent) {
     shape[a] = extent;
     if (extent) parts.push_back(full(shape, constant(value), x.dtype()));

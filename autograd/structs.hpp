@@ -4,6 +4,7 @@
 
 #include <array>
 #include <rewind/autograd/variable.hpp>
+#include <rewind/core/recycle.hpp>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -267,16 +268,16 @@ concept VariableStruct = detail::fault<S>
 == detail::StructFault::none;
 
 /// Appends the Variables of s to `out`, in the order of the fields.
-template <class S>
-void flatten(const S& s, std::vector<Variable>& out) {
+template <class S, class A>
+void flatten(const S& s, std::vector<Variable, A>& out) {
   detail::require_struct<S>();
   auto push = [&](const Variable& v) { out.push_back(v); };
   detail::each(s, push);
 }
 
 /// A struct like `pattern` (lengths of its vectors included) that holds `values`. Throws ValueError if their number differs.
-template <class S>
-S unflatten_like(const S& pattern, const std::vector<Variable>& values) {
+template <class S, class A>
+S unflatten_like(const S& pattern, const std::vector<Variable, A>& values) {
   detail::require_struct<S>();
   S result = pattern;
   std::size_t used = 0;
@@ -308,7 +309,7 @@ S map_struct(const S& s, F&& f) {
 /// The struct of f(v, w) for each Variable v of a and its counterpart w of b. Throws ValueError if their numbers differ.
 template <VariableStruct S, class F>
 S zip_struct(const S& a, const S& b, F&& f) {
-  std::vector<Variable> v, w;
+  detail::List<Variable> v, w;
   flatten(a, v);
   flatten(b, w);
   if (v.size() != w.size()) detail::struct_mismatch("zip_struct", v.size(), w.size());

@@ -3,7 +3,7 @@
 
 #include <list>
 #include <mutex>
-#include <rewind/autograd/graph.hpp>
+#include <rewind/autograd/program.hpp>
 #include <rewind/autograd/tape.hpp>
 #include <string>
 #include <unordered_map>
@@ -16,21 +16,24 @@ struct Plan;
 /// What one body of a scan records while it is traced.
 struct Trace {
   std::uint64_t serial = 0;
-  std::vector<ValueRef> parameters;  ///< carries, then xs
-  std::vector<ValueRef> captures;    ///< as seen inside
-  std::vector<ValueRef> captured;    ///< the same, as seen one trace further out
+  List<ValueRef> parameters;  ///< carries, then xs
+  List<ValueRef> captures;    ///< as seen inside
+  List<ValueRef> captured;    ///< the same, as seen one trace further out
 };
 
-/// Words that spell out a program's structure: equal words, equal plan.
-using Key = std::vector<std::uint64_t>;
 struct KeyHash {
   std::size_t operator()(const Key& key) const {
-    std::uint64_t h = 0x9E3779B97F4A7C15ull;
-    for (auto w : key) {
+    std::uint64_t lanes[4] = {1, 2, 3, 4};  // side by side: a multiplication waits for the one before
+    auto mix = [](std::uint64_t& h, std::uint64_t w) {
       h = (h ^ w) * 0xD6E8FEB86659FD93ull;
       h ^= h >> 32;
-    }
-    return h;
+    };
+    std::size_t i = 0;
+    for (; i + 4 <= key.size(); i += 4)
+      for (std::size_t k = 0; k < 4; ++k) mix(lanes[k], key[i + k]);
+    for (; i < key.size(); ++i) mix(lanes[0], key[i]);
+    for (std::size_t k = 1; k < 4; ++k) mix(lanes[0], lanes[k]);
+    return lanes[0];
   }
 };
 
@@ -49,7 +52,7 @@ struct Tape {
     std::uint64_t trace;
     ValueRef value;
   };
-  std::vector<RuleConstant> rule_constants;  ///< of the gradient rules at work, each recorded once
+  List<RuleConstant> rule_constants;  ///< of the gradient rules at work, each recorded once
 
   struct StandIn {
     const Tape* of = nullptr;
@@ -68,7 +71,7 @@ struct Tape {
   std::unordered_map<Key, std::shared_ptr<const Body>, KeyHash> bodies;  ///< of scans, by structure
   std::uint64_t bodies_swept = 0;                                        ///< next_mark when the unused ones were last looked for
   TapeStatistics statistics;
-  Key key;  ///< reused between evaluations
+  Key key, body_key;  ///< reused between evaluations, and between loops
 
   std::uint64_t serial() const { return traces.empty() ? 0 : traces.back()->serial; }
   void list(Value* value);
@@ -80,7 +83,9 @@ struct Tape {
   void drop_bodies(std::uint64_t mark);  ///< those not asked for since, but for what is held elsewhere
 };
 
-/// This thread's tape.
-Tape& tape_of_thread();
+/// This thread's tape, made at its first use.
+Tape& open_tape();
+inline constinit thread_local Tape* tape_here = nullptr;
+inline Tape& tape_of_thread() { return tape_here ? *tape_here : open_tape(); }
 
 }  // namespace rw::detail

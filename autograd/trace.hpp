@@ -1,4 +1,4 @@
-// A trace of a loop's body while it is open. Internal to autograd.
+// A trace of a loop's body while it is open, and what it recorded. Internal to autograd.
 #pragma once
 
 #include <rewind/autograd/program.hpp>
@@ -6,6 +6,19 @@
 #include <span>
 
 namespace rw::detail {
+
+/// What a trace recorded, as a program would have it: the number of a value is its slot, until the next walk over the graph.
+struct Recorded {
+  List<Value*> inputs;  ///< all parameters, then captures
+  List<Node*> nodes;    ///< an instruction each; results are numbered behind the inputs, in this order
+  List<Value*> outputs;
+  int values = 0;
+  Closures closures;  ///< what its custom operations call, in order
+};
+/// The same without its closures.
+Program to_program(const Recorded& recorded);
+/// Spells out the structure: the words of its program.
+void append_key(Key& key, const Recorded& recorded);
 
 /// Opens a trace on this thread's tape; what is recorded until it closes belongs to it.
 class OpenTrace {
@@ -16,10 +29,8 @@ class OpenTrace {
 
   /// A new input of the body.
   Variable parameter(const Type& type);
-  /// The recorded program that computes `outputs`. Inputs: all parameters, then captures: those that are needed, or all. `captured`
-  /// receives what these are outside, `made_by` the node of each instruction.
-  Program program(std::span<const Variable> outputs, bool all_captures, std::vector<ValueRef>* captured = nullptr,
-                  std::vector<Node*>* made_by = nullptr);
+  /// What computes `outputs`. Captures: those that are needed, or all. `captured` receives what these are outside.
+  Recorded record(std::span<const Variable> outputs, bool all_captures, List<ValueRef>* captured);
   void close();
 
  private:
@@ -27,5 +38,9 @@ class OpenTrace {
   Trace trace_;
   bool open_ = true;
 };
+
+/// The body with this structure, one object for all scans of this thread that have it.
+std::shared_ptr<const Body> intern_body(Program program, int carries, int xs);
+std::shared_ptr<const Body> intern_body(const Recorded& recorded, int carries, int xs);
 
 }  // namespace rw::detail

@@ -16,7 +16,7 @@ Variable::Variable(const Tensor& tensor) {
   value->storage = dense.storage();
   value->offset = dense.offset() * size_of(dense.dtype());
   value->tape = &tape;
-  value->handles = 1;
+  value->counts.store(Value::one_handle, std::memory_order_relaxed);
   value->id = tape.next_id++;
   value_ = value;
 }

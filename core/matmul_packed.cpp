@@ -3,6 +3,7 @@
 #include <mutex>
 #include <rewind/core/format.hpp>
 #include <rewind/core/matmul_kernels.hpp>
+#include <rewind/core/recycle.hpp>
 #include <rewind/core/team.hpp>
 
 namespace rw {
@@ -42,7 +43,7 @@ struct Key {
   bool operator==(const Key&) const = default;
 };
 
-struct Entry : Storage::Derived {
+struct Entry : Storage::Derived, detail::RecycledObject {
   Entry(const Key& k, std::uint64_t v, Matrix b) : key(k), version(v), matrix(k.dtype, k.k, k.n, b) {}
   const Key key;
   std::uint64_t version;

@@ -5,6 +5,7 @@
 // max and min take the same ways. Arg reductions walk in order.
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
+#include <rewind/core/recycle.hpp>
 #include <rewind/core/strided.hpp>
 #include <rewind/core/team.hpp>
 
@@ -190,7 +191,7 @@ void reduce_rows(const Job& job, const T* in, T* out, bool split) {
   constexpr Index chunk = 256 * block;  // a whole subtree, so chunks may be summed by different threads
   if (job.results == 1 && job.elements > chunk) {
     Index chunks = (job.elements + chunk - 1) / chunk;
-    std::vector<T> sums(static_cast<std::size_t>(chunks));
+    detail::List<T> sums(static_cast<std::size_t>(chunks));
     spread(split, chunks, 1, [&](Index begin, Index end) {
       for (Index c = begin; c < end; ++c)
         sums[static_cast<std::size_t>(c)] = reduce_sequence<Op>(job, in, c * chunk, std::min((c + 1) * chunk, job.elements));
@@ -248,8 +249,8 @@ void reduce_columns(const Job& job, const T* in, T* out, bool split) {
   Index share = tiles * outer >= 2 * threads() ? column_tile : std::max<Index>(16, columns * outer / threads() / 16 * 16);
   Index width = std::min(share, column_tile), parts = (columns + width - 1) / width;
   spread(split, outer * parts, 1, [&](Index begin, Index end) {
-    std::vector<T> nodes(static_cast<std::size_t>(column_tile) *
-                         (static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(job.elements))) + 1));
+    detail::List<T> nodes(static_cast<std::size_t>(column_tile) *
+                          (static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(job.elements))) + 1));
     for (Index i = begin; i < end; ++i)
       job.kept.walk(inner, i / parts, i / parts + 1, [&](const Index* o) {
         Index c = i % parts * width;

@@ -1,5 +1,6 @@
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
+#include <rewind/core/recycle.hpp>
 #include <rewind/core/strided.hpp>
 
 #include <algorithm>
@@ -11,9 +12,9 @@ namespace rw {
 namespace {
 
 // The checked row numbers, in row-major order of the index.
-std::vector<Index> row_numbers(const char* op, const View& index, Index rows) {
+detail::List<Index> row_numbers(const char* op, const View& index, Index rows) {
   if (index.dtype != DType::i32 && index.dtype != DType::i64) fail<DTypeError>("{}: index must be i32 or i64: got {}", op, index.dtype);
-  std::vector<Index> numbers(static_cast<std::size_t>(index.shape.size()));
+  detail::List<Index> numbers(static_cast<std::size_t>(index.shape.size()));
   copy(index, {numbers.data(), DType::i64, index.shape, contiguous_strides(index.shape)});
   for (std::size_t i = 0; i < numbers.size(); ++i)
     if (numbers[i] < 0 || numbers[i] >= rows)
@@ -48,7 +49,7 @@ std::byte* moved(const View& view, Index elements) { return static_cast<std::byt
 
 // Calls f(offset of values' row, number of the table's row), in order.
 template <class F>
-void each_row(const View& index, const View& values, const std::vector<Index>& numbers, F f) {
+void each_row(const View& index, const View& values, const detail::List<Index>& numbers, F f) {
   Strided<1> space;
   for (int i = 0; i < index.shape.rank(); ++i) space.push_back(index.shape[i], {values.strides[i]});
   auto next = numbers.begin();

@@ -1,4 +1,5 @@
 #include <rewind/core/format.hpp>
+#include <rewind/core/recycle.hpp>
 #include <rewind/core/storage.hpp>
 
 #include <sys/mman.h>
@@ -132,6 +133,9 @@ PoolStatistics pool_statistics() {
   return pool.statistics;
 }
 
-void trim_pool() { pool.trim(); }
+void trim_pool() {
+  pool.trim();
+  trim_blocks();
+}
 
 }  // namespace rw

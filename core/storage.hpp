@@ -86,7 +86,7 @@ struct PoolStatistics {
 };
 PoolStatistics pool_statistics();
 
-/// Gives cached blocks back to the system.
+/// Gives cached blocks, and those of recycle.hpp that lie between threads, back to the system.
 void trim_pool();
 
 }  // namespace rw

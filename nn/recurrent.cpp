@@ -27,7 +27,7 @@ void check_layer(std::string_view cell, Index layer, Index layers, bool other_di
   if (other_direction) fail<ValueError>("Recurrent<{}>: there is no reverse cell (make the network with .bidirectional = true)", cell);
 }
 
-Variable first_of(const std::vector<Variable>& state) {
+Variable first_of(std::span<const Variable> state) {
   if (state.empty())
     fail<ValueError>("Recurrent: the cell's state holds no variables, so it has no output (give the cell an output(state))");
   return state.front();

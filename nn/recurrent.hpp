@@ -14,6 +14,7 @@
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/scan.hpp>
 #include <rewind/nn/dropout.hpp>
+#include <span>
 
 namespace rw::nn {
 
@@ -32,7 +33,7 @@ struct RecurrentOptions {
 /// The states of all cells: layer by layer, the forward cell first. Empty means "start here".
 template <class CellState>
 struct RecurrentState {
-  std::vector<CellState> cells;
+  std::vector<CellState, Recycled<CellState>> cells;
 };
 
 namespace detail {
@@ -89,13 +90,13 @@ typename Cell::State initial(const Cell& cell, Index batch, Index hidden, DType 
     return map_struct(typename Cell::State{}, [&](const Variable&) { return zeros({batch, hidden}, dtype); });
 }
 /// Throws ValueError if there is none.
-Variable first_of(const std::vector<Variable>& state);
+Variable first_of(std::span<const Variable> state);
 template <class Cell>
 Variable output(const Cell& cell, const typename Cell::State& state) {
   if constexpr (requires { cell.output(state); }) {
     return cell.output(state);
   } else {
-    std::vector<Variable> all;
+    rw::detail::List<Variable> all;
     flatten(state, all);
     return first_of(all);
   }

@@ -12,7 +12,7 @@ namespace rw::optim {
 struct OptimizerBase::Update {
   std::size_t entry;
   Variable value;
-  std::vector<Variable> slots;
+  rw::detail::List<Variable> slots;
 };
 
 OptimizerBase::~OptimizerBase() = default;
@@ -31,7 +31,7 @@ void OptimizerBase::add_group(const ParameterList& parameters, std::vector<std::
       }
     }
     const Variable& value = p.place.value();
-    std::vector<Variable> slots;
+    rw::detail::List<Variable> slots;
     for (std::size_t i = 0; i < slot_names.size(); ++i) slots.emplace_back(Tensor::zeros(value.shape(), value.dtype()));
     entries_.push_back({p, groups_, std::move(slots)});
   }
@@ -53,8 +53,8 @@ void OptimizerBase::check_places() const {
   }
 }
 
-std::vector<OptimizerBase::Update> OptimizerBase::record(const Variable& scale) const {
-  std::vector<Update> updates;
+rw::detail::List<OptimizerBase::Update> OptimizerBase::record(const Variable& scale) const {
+  rw::detail::List<Update> updates;
   Index k = number_ + 1;
   double factor = schedule_(k);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
@@ -92,10 +92,10 @@ void OptimizerBase::step() {
     squares = squares.empty() ? s : squares + s;
   }
   double norm = 0;
-  std::vector<Update> updates;
+  rw::detail::List<Update> updates;
   auto run = [&](const Variable& scale) {
     updates = record(scale);
-    std::vector<Variable> all;
+    rw::detail::List<Variable> all;
     for (const auto& u : updates) {
       all.push_back(u.value);
       all.insert(all.end(), u.slots.begin(), u.slots.end());
@@ -131,7 +131,7 @@ void OptimizerBase::step() {
     }
   }
 
-  std::vector<Variable> leaves;
+  rw::detail::List<Variable> leaves;
   for (auto& u : updates) {
     leaves.emplace_back(u.value.value());
     for (auto& s : u.slots) s = Variable(s.value());
@@ -176,7 +176,7 @@ NamedTensors OptimizerBase::slots() const {
 
 void OptimizerBase::restore(const NamedTensors& slots, Index number) {
   if (number < 0) fail<ValueError>("{}: the number of steps is {} (it must not be negative)", rule_, number);
-  std::vector<Variable> found;
+  rw::detail::List<Variable> found;
   for (const auto& e : entries_) {
     for (std::size_t i = 0; i < e.slots.size(); ++i) {
       std::string name = slot_name(e, i);

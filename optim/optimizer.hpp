@@ -58,17 +58,17 @@ class OptimizerBase {
   struct Entry {
     NamedParameter parameter;
     std::size_t group;
-    std::vector<Variable> slots;
+    rw::detail::List<Variable> slots;
   };
   explicit OptimizerBase(std::string_view rule) : rule_(rule) {}
   void add_group(const ParameterList& parameters, std::vector<std::string> slot_names);
-  virtual Variable update(std::size_t group, const Variable& p, const Variable& g, std::vector<Variable>& slots, Step step) const = 0;
+  virtual Variable update(std::size_t group, const Variable& p, const Variable& g, rw::detail::List<Variable>& slots, Step step) const = 0;
   virtual double base_rate(std::size_t group) const = 0;
 
  private:
   struct Update;
   void check_places() const;
-  std::vector<Update> record(const Variable& scale) const;
+  rw::detail::List<Update> record(const Variable& scale) const;
   std::string slot_name(const Entry& entry, std::size_t slot) const;
 
   std::string_view rule_;
@@ -128,7 +128,7 @@ class Optimizer final : public OptimizerBase {
     add_group(group.parameters, std::move(names));
     rules_.push_back(group.rule);
   }
-  Variable update(std::size_t group, const Variable& p, const Variable& g, std::vector<Variable>& slots, Step step) const override {
+  Variable update(std::size_t group, const Variable& p, const Variable& g, rw::detail::List<Variable>& slots, Step step) const override {
     if constexpr (with_slots) {
       Slots s = unflatten_like(Slots{}, slots);
       Variable result = rules_[group](p, g, s, step);

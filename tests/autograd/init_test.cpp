@@ -1,6 +1,7 @@
 // Initialisation: ranges, moments, orthogonality.
 #include <rewind/autograd/init.hpp>
 #include <rewind/core/random.hpp>
+#include <rewind/core/team.hpp>
 
 #include "support.hpp"
 
@@ -87,4 +88,24 @@ TEST_CASE("init: orthogonal has orthonormal rows or columns, in square blocks wh
   CHECK(init::orthogonal()({0, 3}).size() == 0);
   CHECK(test::error_text<ShapeError>([] { return init::orthogonal()({3}); }) ==
         "orthogonal: rank is 1: shape is [3] (a matrix is needed: [inputs, outputs])");
+}
+
+TEST_CASE("init: orthogonal gives the same bits with any number of threads, and leaves the generator where it would be") {
+  const int before = threads();
+  const Shape shapes[] = {{70, 280}, {40, 400}, {90, 40}};
+  std::vector<Tensor> alone, next;
+  for (int team : {1, 2, 3}) {
+    set_threads(team);
+    for (std::size_t s = 0; s < std::size(shapes); ++s) {
+      seed(7);
+      Tensor made = init::orthogonal()(shapes[s]), after = random::uniform({3});
+      if (team == 1) {
+        alone.push_back(made);
+        next.push_back(after);
+      }
+      CHECK(identical(made, alone[s]));
+      CHECK(identical(after, next[s]));
+    }
+  }
+  set_threads(before);
 }
