@@ -1,6 +1,7 @@
 #include <rewind/autograd/evaluate.hpp>
 
 #include <algorithm>
+#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/plan.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
@@ -272,6 +273,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
       if (r->captured_by != found.mark && !r->evaluated()) outputs.push_back(r.get());
   }
   for (Value* v : outputs) tape.key.push_back(static_cast<std::uint64_t>(v->slot));
+  if (PassSet left_out = passes_left_out()) tape.key.push_back(~std::uint64_t{left_out});
 
   std::vector<std::pair<StorageRef, Index>> results;
   try {

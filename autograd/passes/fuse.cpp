@@ -14,8 +14,6 @@ namespace rw::detail {
 
 namespace {
 
-constexpr int largest_region = 96;  // instructions: registers of the tile machine stay in L1
-
 /// The iteration space an instruction asks for: leading axes, and columns (0: one element a row, any number of columns will do).
 struct Space {
   Shape lead;
@@ -145,12 +143,8 @@ void emit_region(const Program& from, const std::vector<int>& members, const std
   for (std::size_t k = 0; k < outer.size(); ++k) number[outer[k]] = first + static_cast<int>(k);
 }
 
-}  // namespace
-
-void fuse(Program& program) {
-  split_reductions(program);
-  skip_broadcasts(program);
-  remove_dead_code(program);
+/// Regions of at most `largest` instructions.
+void group(Program& program, int largest) {
   auto made = producers(program);
   std::vector<Region> regions;
   std::vector<int> member(program.code.size(), -1), level(program.code.size());
@@ -177,9 +171,9 @@ void fuse(Program& program) {
       int r = find(member[p]);
       if (r == home) continue;
       if (home < 0) {
-        if (fits(regions[r].space, space) && regions[r].size < largest_region) home = r;
+        if (fits(regions[r].space, space) && regions[r].size < largest) home = r;
       } else if (fits(regions[r].space, regions[home].space) && fits(regions[r].space, space) &&
-                 regions[r].size + regions[home].size < largest_region) {
+                 regions[r].size + regions[home].size < largest) {
         Region& a = regions[home];
         Region& b = regions[r];
         if (!a.space.columns) a.space.columns = b.space.columns;
@@ -242,5 +236,17 @@ void fuse(Program& program) {
   for (int v : program.outputs) result.outputs.push_back(number[v]);
   program = std::move(result);
 }
+
+}  // namespace
+
+void fuse(Program& program) {
+  constexpr int largest = 96;  // registers of the tile machine stay in L1
+  split_reductions(program);
+  skip_broadcasts(program);
+  remove_dead_code(program);
+  group(program, largest);
+}
+
+void fuse_nothing(Program& program) { group(program, 1); }
 
 }  // namespace rw::detail

@@ -1,20 +1,38 @@
+#include <algorithm>
+#include <atomic>
+#include <iterator>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 
 namespace rw::detail {
 
+namespace {
+
+constexpr Pass passes[] = {{"dead code", remove_dead_code},    {"common", merge_common}, {"roll", roll}, {"hoist", hoist}, {"sink", sink},
+                           {"gather product", gather_product}, {"slices", push_slices},  {"fuse", fuse}};
+
+constexpr void (*order[])(Program&) = {remove_dead_code, merge_common,     roll, hoist, sink, gather_product, merge_common, push_slices,
+                                       merge_common,     remove_dead_code, fuse};
+
+std::atomic<PassSet> left_out{0};
+
+bool runs(void (*pass)(Program&)) {
+  auto at = std::find_if(std::begin(passes), std::end(passes), [&](const Pass& p) { return p.run == pass; }) - std::begin(passes);
+  return !(passes_left_out() >> at & 1);
+}
+
+}  // namespace
+
+std::span<const Pass> all_passes() { return passes; }
+
+PassSet passes_left_out() { return left_out.load(std::memory_order_relaxed); }
+WithoutPasses::WithoutPasses(PassSet set) { left_out = set; }
+WithoutPasses::~WithoutPasses() { left_out = 0; }
+
 void run_passes(Program& program) {
-  remove_dead_code(program);
-  merge_common(program);
-  roll(program);
-  hoist(program);
-  sink(program);
-  gather_product(program);
-  merge_common(program);
-  push_slices(program);
-  merge_common(program);
-  remove_dead_code(program);
-  fuse(program);
+  for (auto pass : order)
+    if (runs(pass)) pass(program);
+  if (!runs(fuse)) fuse_nothing(program);
 }
 
 bool is_computed(const Operator& op) {

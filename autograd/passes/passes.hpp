@@ -1,12 +1,41 @@
 // Passes: program in, program out, a file each. Internal to autograd.
 #pragma once
 
+#include <cstdint>
 #include <rewind/autograd/program.hpp>
+#include <span>
 
 namespace rw::detail {
 
 /// All passes in order: what make_plan does before lowering. Bodies of scans get theirs when their own plan is made.
 void run_passes(Program& program);
+
+struct Pass {
+  const char* name;
+  void (*run)(Program&);
+};
+/// Every pass of run_passes once, in the order in which they first run.
+std::span<const Pass> all_passes();
+
+/// Some of all_passes(): bit i stands for pass i.
+using PassSet = std::uint32_t;
+
+/// While it lives, run_passes leaves these out, in any thread, and plans made so are kept apart from others (the set is part of a plan's
+/// key). Without `fuse` every elementwise instruction is a region of its own. What another pass calls inside is not left out. For tests,
+/// one at a time, with no plan running:
+///
+///     for (std::size_t i = 0; i < all_passes().size(); ++i) {
+///       WithoutPasses without(PassSet{1} << i);
+///       CHECK(against_reference(outputs(), 1e-9) == "");  // recorded anew: what is evaluated already is not computed again
+///     }
+class WithoutPasses {
+ public:
+  explicit WithoutPasses(PassSet set);
+  ~WithoutPasses();
+  WithoutPasses(const WithoutPasses&) = delete;
+};
+/// Those that are left out now.
+PassSet passes_left_out();
 
 /// Removes what no output needs; scans lose ys and captures that nobody reads.
 void remove_dead_code(Program& program);
@@ -25,6 +54,8 @@ void sink(Program& program);
 void gather_product(Program& program);
 /// Groups elementwise work into regions for the tile machine.
 void fuse(Program& program);
+/// A region for each elementwise instruction, for the tile machine runs nothing else.
+void fuse_nothing(Program& program);
 
 /// Whether results of this operator can be written to any strided place (it computes, rather than views).
 bool is_computed(const Operator& op);
