@@ -320,6 +320,7 @@ class RandomProgram : private RandomSource {
     if (one_in(5)) xs.push_back(same_shape(pool.ints, Shape{steps}));
     bool before = std::exchange(in_loop_, true);
     ScanOptions options{.reverse = one_in(3), .steps = steps};
+    if (one_in(4)) options.checkpoint = one_in(3) ? checkpoint::sqrt() : checkpoint::every(1 + pick(4)), ++counts_["checkpoint"];
     auto [last, ys] =
         scan([&](const std::vector<Variable>& c, const std::vector<Variable>& x) { return body(pool, c, x, depth); }, carry, xs, options);
     in_loop_ = before;
