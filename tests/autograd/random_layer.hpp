@@ -17,6 +17,7 @@ namespace rw::test {
 struct RandomLoopOptions {
   DType dtype = DType::f64;
   bool large = false;         ///< extents that are worth dividing among threads
+  bool smooth = false;        ///< no decisions on computed values: what f32 needs to be comparable with f64
   bool early = true;          ///< evaluates some values on the way
   int gradients = 2;          ///< the highest order
   std::uint64_t without = 0;  ///< features that are left out, a bit each: how a failure is made small
@@ -27,7 +28,7 @@ struct StepInput {
   Variable x, there, token;  ///< [B, I]; bool [B, 1]: sequences that have not ended; i64 [B]
 };
 
-/// Its first field is the output [B, H]; all are of that shape.
+/// Its first field is the output [B, H].
 using LayerState = std::vector<Variable>;
 
 class RandomLayers : protected RandomSource {
@@ -78,6 +79,9 @@ class RandomLayers : protected RandomSource {
     bool number = false, mask = false, dropout = false, whole_batch = false, outer = false, top = false, descends = false, held = false;
     bool inner_by_hand = false, inner_reverse = false;
     Checkpoint inner_checkpoint;
+    std::vector<Layer> above;  ///< at most one, which steps with this one: its state comes first
+
+    const Layer& top_layer() const { return above.empty() ? *this : above[0]; }
   };
 
   Layer layer(Index inputs, Index hidden, Index tokens) {
@@ -113,7 +117,7 @@ class RandomLayers : protected RandomSource {
     l.dropout = feature("dropout", 5);
     l.whole_batch = feature("mean of the batch", 7) && some;
     l.outer = feature("product over the batch", 9);
-    l.top = feature("maximum of the row", 7) && some;
+    l.top = feature("maximum of the row", 7) && some && !options_.smooth;
     l.descends = feature("gradient in the step", 10);
     l.held = feature("detached", 8);
     if (feature("loop in the step", 5)) {
@@ -129,6 +133,21 @@ class RandomLayers : protected RandomSource {
   Checkpoint checkpoint() { return one_in(3) ? rw::checkpoint::sqrt() : rw::checkpoint::every(1 + pick(5)); }
 
   LayerState step(const Layer& l, const StepInput& in, const LayerState& s) const {
+    if (l.above.empty()) return step_of(l, in, s);
+    const auto own = s.begin() + static_cast<std::ptrdiff_t>(l.above[0].fields);
+    auto n = step_of(l, in, LayerState(own, s.end()));
+    auto above = step_of(l.above[0], {n[0], in.there, in.token}, LayerState(s.begin(), own));
+    above.insert(above.end(), n.begin(), n.end());
+    return above;
+  }
+
+  std::vector<Variable> leaves_;
+  std::map<std::string, int> counts_;
+  RandomLoopOptions options_;
+  Index batch_;
+
+ private:
+  LayerState step_of(const Layer& l, const StepInput& in, const LayerState& s) const {
     const auto& h = s[0];
     LayerState n = cell(l, in.x, s);
     if (!l.scale.empty()) n[0] = (n[0] - mean(n[0], -1, true)) * rsqrt(variance(n[0], -1, true) + 0.05) * l.scale;
@@ -150,13 +169,6 @@ class RandomLayers : protected RandomSource {
       for (std::size_t i = 0; i < n.size(); ++i) n[i] = where(in.there, n[i], s[i]);
     return n;
   }
-
-  std::vector<Variable> leaves_;
-  std::map<std::string, int> counts_;
-  RandomLoopOptions options_;
-  Index batch_;
-
- private:
   static Variable gradients(const Variable& loss, const Variable& x) { return rw::gradients(loss, x); }
 
   LayerState cell(const Layer& l, const Variable& x, const LayerState& s) const {

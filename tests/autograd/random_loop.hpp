@@ -26,7 +26,9 @@ class RandomLoop : public RandomLayers {
     std::vector<Variable> outputs;
     for (int i = 0, n = feature("two layers", 3) ? 2 : 1; i < n; ++i) {
       const Index hidden = feature("as many units as inputs", 4) ? x.shape().back() : extent(16, 25, 25);
-      const Loop l = loop(layer(x.shape().back(), hidden, tokens));
+      Layer below = layer(x.shape().back(), hidden, tokens);
+      if (feature("two layers in one loop", 5)) below.above.push_back(layer(hidden, extent(16, 25, 25), tokens));
+      const Loop l = loop(std::move(below));
       auto result = feature("rounds", 8) ? rounds(l, x) : run(l, x, start(l));
       x = result.y;
       for (const auto& v : result.last)
@@ -86,12 +88,12 @@ class RandomLoop : public RandomLayers {
     if (feature("checkpoint", 3)) l.checkpoint = checkpoint();
     l.in_pieces = !l.by_hand && feature("scan after scan", 8);
     l.emits = feature("emitted product", 3);
-    if (l.emits) l.projection = weights(l.layer.hidden, 1 + pick(3));
+    if (l.emits) l.projection = weights(l.layer.top_layer().hidden, 1 + pick(3));
     l.sums = feature("sum in the loop", 3);
     l.odd = feature("an odd step", 9);
     l.schedule = feature("another number each step", 6);
     l.early = options_.early && feature("early value in a loop", 14);
-    if (feature("start is learnt", 2)) l.first = parameter({batch_, l.layer.hidden});
+    if (feature("start is learnt", 2)) l.first = parameter({batch_, l.layer.top_layer().hidden});
     for (Index t = 0; t < steps_; ++t) l.order.push_back(l.reverse ? steps_ - 1 - t : t);
     if (feature("steps skipped", 8))
       for (std::size_t k = 1; k < l.order.size(); ++k) l.order.erase(l.order.begin() + static_cast<std::ptrdiff_t>(k));
@@ -101,7 +103,9 @@ class RandomLoop : public RandomLayers {
   }
 
   LayerState start(const Loop& l) const {
-    LayerState s(static_cast<std::size_t>(l.layer.fields), zeros({batch_, l.layer.hidden}, options_.dtype));
+    LayerState s;
+    for (const auto& above : l.layer.above) s.assign(static_cast<std::size_t>(above.fields), zeros({batch_, above.hidden}, options_.dtype));
+    s.insert(s.end(), static_cast<std::size_t>(l.layer.fields), zeros({batch_, l.layer.hidden}, options_.dtype));
     if (!l.first.empty()) s[0] = l.first;
     return s;
   }
@@ -153,7 +157,8 @@ class RandomLoop : public RandomLayers {
     }
     if (l.reverse) std::reverse(ys.begin(), ys.end());
     if (l.sums && !in_rounds_) loss_ = loss_ + total;
-    return {s, ys.empty() ? zeros({0, batch_, l.layer.hidden}, options_.dtype) : stack(ys), also.empty() ? Variable() : stack(also)};
+    return {s, ys.empty() ? zeros({0, batch_, l.layer.top_layer().hidden}, options_.dtype) : stack(ys),
+            also.empty() ? Variable() : stack(also)};
   }
 
   /// The whole loop some times over, in a loop around it: its inputs and weights are captures.

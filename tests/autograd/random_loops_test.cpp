@@ -48,6 +48,9 @@ TEST_CASE("random program of loops: any number of threads gives the same bits") 
               {.dtype = DType::f32, .large = large},
               [](std::uint64_t seed, const RandomLoopOptions& o, const std::vector<Variable>& outputs) {
                 set_threads(1);
+                // A few dozen roundings of 6e-8, magnified by sums of thousands of products and by second derivatives.
+                if (seed % 4 == 0)
+                  if (auto words = against_reference(outputs, 2e-3, 0.1); !words.empty()) return words;
                 const auto one = tensors(outputs);
                 for (int count : {2, 3, 5}) {
                   set_threads(count);
