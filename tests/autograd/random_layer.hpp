@@ -163,7 +163,7 @@ class RandomLayers : protected RandomSource {
     if (l.whole_batch) n[0] = n[0] - 0.5 * mean(n[0], 0, true);
     if (l.outer) n[0] = tanh(n[0] + 0.1 * matmul(n[0], matmul(transpose(n[0]), h)));
     if (l.top) n[0] = n[0] - 0.3 * max(n[0] + 0.0123 * positions(n[0].shape(), options_.dtype), -1, true);
-    if (l.number) n[0] = 0.6 * n[0] + 0.3 * l.factor * h;
+    if (l.number) n[0] = 0.6 * n[0] + l.factor * (0.3 * h);
     if (l.held) n[0] = n[0] + 0.1 * detach(h);
     if (l.mask)
       for (std::size_t i = 0; i < n.size(); ++i) n[i] = where(in.there, n[i], s[i]);
