@@ -31,6 +31,7 @@ class RandomLoop : public RandomLayers {
       const Loop l = loop(std::move(below));
       auto result = feature("rounds", 8) ? rounds(l, x) : run(l, x, start(l));
       x = result.y;
+      parts_ = std::move(result.each);
       for (const auto& v : result.last)
         if (feature("last state", 2)) outputs.push_back(v);
       if (!result.also.empty() && feature("second output", 2)) outputs.push_back(result.also);
@@ -54,15 +55,17 @@ class RandomLoop : public RandomLayers {
 
  private:
   struct Loop {
-    Layer layer;
-    bool by_hand = false, reverse = false, in_pieces = false, emits = false, sums = false, odd = false, schedule = false, early = false;
+    Layer layer, other;  ///< that of one step has another weight
+    bool by_hand = false, reverse = false, in_pieces = false, emits = false, sums = false, odd = false, schedule = false, early = false,
+         direct = false, odd_weight = false;
     Checkpoint checkpoint;
     std::vector<Index> order;  ///< the steps of a loop by hand
     Variable projection, first;
   };
   struct Result {
     LayerState last;
-    Variable y, also;  ///< [T, B, H]; another y, or empty
+    Variable y, also;            ///< [T, B, H]; another y, or empty
+    std::vector<Variable> each;  ///< of a loop by hand: the parts of y
   };
 
   static Variable mean_of(const Variable& v) { return sum(v) * (1.0 / static_cast<double>(std::max<Index>(v.size(), 1))); }
@@ -92,6 +95,13 @@ class RandomLoop : public RandomLayers {
     l.sums = feature("sum in the loop", 3);
     l.odd = feature("an odd step", 9);
     l.schedule = feature("another number each step", 6);
+    l.odd_weight = feature("another weight in one step", 6);
+    if (l.odd_weight) {
+      l.other = l.layer;
+      auto& w = l.other.w[static_cast<std::size_t>(pick(static_cast<int>(l.other.w.size())))];
+      w = parameter(w.shape());
+    }
+    l.direct = feature("steps of the loop before, unstacked", 2);
     l.early = options_.early && feature("early value in a loop", 14);
     if (feature("start is learnt", 2)) l.first = parameter({batch_, l.layer.top_layer().hidden});
     for (Index t = 0; t < steps_; ++t) l.order.push_back(l.reverse ? steps_ - 1 - t : t);
@@ -137,7 +147,7 @@ class RandomLoop : public RandomLayers {
     };
     auto [last, ys] = scan(body, Carry{s, full(Shape{}, 0.0, options_.dtype)}, StepInput{part(x), part(there_), part(token_)},
                            {.reverse = l.reverse, .checkpoint = l.checkpoint});
-    Result r{last.s, ys[0], ys.size() > 1 ? ys.back() : Variable()};
+    Result r{last.s, ys[0], ys.size() > 1 ? ys.back() : Variable(), {}};
     if (l.sums && !in_rounds_) loss_ = loss_ + last.total;
     return r;
   }
@@ -147,7 +157,9 @@ class RandomLoop : public RandomLayers {
     Variable total = full(Shape{}, 0.0, options_.dtype);
     for (std::size_t k = 0; k < l.order.size(); ++k) {
       const Index t = l.order[k];
-      s = step(l.layer, {x[t], there_[t], token_[t]}, s);
+      const bool one = k == 2 * l.order.size() / 3;
+      s = step(l.odd_weight && one ? l.other : l.layer,
+               {l.direct && !parts_.empty() ? parts_[static_cast<std::size_t>(t)] : x[t], there_[t], token_[t]}, s);
       if (l.schedule) s[0] = s[0] * (1.0 - 0.1 * static_cast<double>(k % 4));
       if (l.odd && k == l.order.size() / 2) s[0] = sin(s[0]) + 0.1;
       if (l.early && !in_rounds_ && k == l.order.size() / 2) s[0].value();
@@ -157,8 +169,8 @@ class RandomLoop : public RandomLayers {
     }
     if (l.reverse) std::reverse(ys.begin(), ys.end());
     if (l.sums && !in_rounds_) loss_ = loss_ + total;
-    return {s, ys.empty() ? zeros({0, batch_, l.layer.top_layer().hidden}, options_.dtype) : stack(ys),
-            also.empty() ? Variable() : stack(also)};
+    const Variable y = ys.empty() ? zeros({0, batch_, l.layer.top_layer().hidden}, options_.dtype) : stack(ys);
+    return {s, y, also.empty() ? Variable() : stack(also), ys};
   }
 
   /// The whole loop some times over, in a loop around it: its inputs and weights are captures.
@@ -172,7 +184,7 @@ class RandomLoop : public RandomLayers {
     };
     auto [last, ys] = scan(body, start(l), std::vector<Variable>{}, options);
     in_rounds_ = false;
-    return {last, ys[0][-1] + 0.1 * mean(ys[0], 0), Variable()};
+    return {last, ys[0][-1] + 0.1 * mean(ys[0], 0), Variable(), {}};
   }
 
   /// Of classes picked by the targets, as nn writes it; now and then one row of logits for each step at a time.
@@ -192,6 +204,7 @@ class RandomLoop : public RandomLayers {
 
   Index steps_ = 0;
   Variable token_, there_, loss_;
+  std::vector<Variable> parts_;  ///< of the input of the loop that comes next, if one by hand made it
   bool in_rounds_ = false;
 };
 
