@@ -35,10 +35,11 @@ TEST_CASE("random program of loops: each pass alone keeps the values, and finds 
 }
 
 TEST_CASE("random program of loops: whichever pass is left out, values and gradients stay") {
-  each_loop("loops without a pass", programs(80, 600), {},
-            [](std::uint64_t seed, const RandomLoopOptions& o, const std::vector<Variable>& outputs) {
-              return each_pass_left_out<RandomLoop>(seed, o, outputs);
-            });
+  auto check = [](std::uint64_t seed, const RandomLoopOptions& o, const std::vector<Variable>& outputs) {
+    return each_pass_left_out<RandomLoop>(seed, o, outputs);
+  };
+  each_loop("loops without a pass", programs(80, 600), {}, check);
+  each_loop("large loops without a pass", programs(12, 90), {.dtype = DType::f32, .large = true, .smooth = true}, check);
 }
 
 TEST_CASE("random program of loops: any number of threads gives the same bits") {
