@@ -24,7 +24,7 @@ class RandomLoop : public RandomLayers {
     Variable x = source(inputs, tokens);
     loss_ = full(Shape{}, 0.0, options_.dtype);
     std::vector<Variable> outputs;
-    for (int i = 0, n = feature("two layers", 3) ? 2 : 1; i < n; ++i) {
+    for (int i = 0, n = feature("two layers", 2) ? 2 : 1; i < n; ++i) {
       const Index hidden = feature("as many units as inputs", 4) ? x.shape().back() : extent(16, 25, 25);
       Layer below = layer(x.shape().back(), hidden, tokens);
       if (feature("two layers in one loop", 5)) below.above.push_back(layer(hidden, extent(16, 25, 25), tokens));
@@ -107,6 +107,7 @@ class RandomLoop : public RandomLayers {
     for (Index t = 0; t < steps_; ++t) l.order.push_back(l.reverse ? steps_ - 1 - t : t);
     if (feature("steps skipped", 8))
       for (std::size_t k = 1; k < l.order.size(); ++k) l.order.erase(l.order.begin() + static_cast<std::ptrdiff_t>(k));
+    if (feature("two steps exchanged", 5) && l.order.size() > 3) std::swap(l.order[l.order.size() - 2], l.order[l.order.size() - 1]);
     if (feature("steps in any order", 10))
       for (auto& t : l.order) t = pick(static_cast<int>(steps_));
     return l;

@@ -168,10 +168,21 @@ class RandomProgram : private RandomSource {
     return numbers_[pick(size(numbers_))];
   }
 
+  Variable permuted(const Variable& x) {
+    Dims axes;
+    for (int a = 0; a < x.rank(); ++a) axes.insert(pick(a + 1), a);
+    return transpose(x, axes);
+  }
+
   void product(Pool& pool) {
-    const Variable x = any(pool.floats);
+    Variable x = any(pool.floats);
+    if (x.rank() >= 3 && one_in(2)) x = permuted(x);
     if (x.rank() == 0) return add(pool, "unary", unary(x));
     if (x.rank() >= 2 && one_in(3)) {
+      if (x.rank() >= 3 && one_in(3)) {
+        const Variable y = permuted(x);
+        if (y.shape() == transpose(x).shape()) return add(pool, "matmul", tanh(matmul(x, y)));
+      }
       if (one_in(2)) return add(pool, "matmul", tanh(matmul(x, transpose(same_shape(pool.floats, x.shape())))));
       return add(pool, "matmul", tanh(matmul(transpose(x), same_shape(pool.floats, x.shape()))));
     }
@@ -206,11 +217,7 @@ class RandomProgram : private RandomSource {
   void view(Pool& pool) {
     const Variable x = any(pool.floats);
     switch (pick(5)) {
-      case 0: {
-        Dims axes;
-        for (int a = 0; a < x.rank(); ++a) axes.insert(pick(a + 1), a);
-        return add(pool, "view", transpose(x, axes));
-      }
+      case 0: return add(pool, "view", permuted(x));
       case 1: {
         Shape s = x.shape();
         if (s.rank() >= 2) {

@@ -137,6 +137,20 @@ TEST_CASE("roll: a loop over what another made, from both ends at once") {
   CHECK(against_reference({k, g[0], g[1], g[2]}, 1e-12) == "");
 }
 
+TEST_CASE("roll: a loop over what another made, in an order of its own") {
+  auto x = draw({7, 2, 3}), w = draw({3, 3}), u = draw({3, 3});
+  std::vector<Variable> hs;
+  Variable h = draw({2, 3});
+  for (Index t = 0; t < 7; ++t) h = tanh(x[t] + matmul(h, w)), hs.push_back(h);
+  for (auto order : {std::vector<std::size_t>{0, 1, 2, 4, 3, 5, 6}, {6, 5, 4, 2, 3, 1, 0}, {1, 1, 2, 3, 4, 4, 0}}) {
+    Variable k = draw({2, 3});
+    for (auto t : order) k = tanh(hs[t] + matmul(k, u));
+    auto g = gradients(sum(square(k)), {x, w, u});
+    CHECK(rolled({k}).scans == 2);
+    CHECK(against_reference({k, g[0], g[1], g[2]}, 1e-12) == "");
+  }
+}
+
 TEST_CASE("roll: a step that uses another weight ends a run") {
   auto x = draw({10, 2, 3}), w = draw({3, 3}), u = draw({3, 3});
   Variable h = draw({2, 3});
