@@ -108,6 +108,24 @@ TEST_CASE("random program: found once: loops around products with batched consta
   CHECK(against_reference(gradients_too(matmul(none_too, weight), {none_too, weight}), 1e-12) == "");
 }
 
+TEST_CASE("random program: found once: a carry emitted twice, where nothing merges the two") {
+  detail::PassSet common = 0;
+  for (std::size_t i = 0; i < detail::all_passes().size(); ++i)
+    if (detail::all_passes()[i].run == detail::merge_common) common = detail::PassSet{1} << i;
+  REQUIRE(common != 0);
+  const detail::WithoutPasses without(common);
+  const Variable start = Tensor::full({2, 3}, 0.25, DType::f64), x = Tensor::full({4, 2, 3}, 0.5, DType::f64);
+  for (bool reverse : {false, true}) {
+    auto [last, ys] = scan(
+        [](const Variable& c, const Variable& v) {
+          const auto n = tanh(c + v);
+          return std::pair{n, std::vector<Variable>{c, n, c, n}};
+        },
+        start, x, {.reverse = reverse});
+    CHECK(against_reference({last, ys[0], ys[1], ys[2], ys[3]}, 1e-14) == "");
+  }
+}
+
 TEST_CASE("random program: the same program again takes the same plan and gives the same bits") {
   each("again", programs(40, 400), {}, [](std::uint64_t seed, const RandomProgramOptions& o, const std::vector<Variable>& outputs) {
     const auto first = tensors(outputs);
