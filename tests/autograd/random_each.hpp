@@ -96,7 +96,7 @@ void each_program(const std::string& what, int count, Options options, F check) 
 }
 
 /// Says in a long run what was tried since the last time.
-inline void say_what_was_tried(const char* what) {
+inline void say_what_was_tried(const std::string& what) {
   if (long_run()) {
     std::string words;
     for (const auto& [kind, times] : tried()) words += "\n  " + kind + ": " + std::to_string(times);
