@@ -160,7 +160,7 @@ class RandomLayers : protected RandomSource {
     if (!l.own.empty()) n[0] = n[0] + 0.3 * l.own * h;
     if (l.descends) n[0] = n[0] - 0.2 * gradients(sum(square(tanh(matmul(n[0], l.w[0].shape()[0] == l.hidden ? l.w[0] : l.w[1])))), n[0]);
     if (l.dropout) n[0] = n[0] * (uniform(n[0].shape(), options_.dtype) < 0.8);
-    if (l.whole_batch) n[0] = n[0] - 0.5 * mean(n[0], 0, true);
+    if (l.whole_batch) n[0] = n[0] - 0.5 * mean(n[0], 0, true) - 0.1 * mean(n[0], 1, true);
     if (l.outer) n[0] = tanh(n[0] + 0.1 * matmul(n[0], matmul(transpose(n[0]), h)));
     if (l.top) n[0] = n[0] - 0.3 * max(n[0] + 0.0123 * positions(n[0].shape(), options_.dtype), -1, true);
     if (l.number) n[0] = 0.6 * n[0] + l.factor * (0.3 * h);

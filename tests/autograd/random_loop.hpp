@@ -144,6 +144,7 @@ class RandomLoop : public RandomLayers {
       std::vector<Variable> ys{n.s[0]};
       if (l.emits) ys.push_back(matmul(n.s[0], l.projection));
       if (l.schedule) ys.push_back(0.5 * in.x);
+      if (l.odd) ys.push_back(n.s[0]), ys.push_back(ys[1]);
       return std::pair{n, ys};
     };
     auto [last, ys] = scan(body, Carry{s, full(Shape{}, 0.0, options_.dtype)}, StepInput{part(x), part(there_), part(token_)},

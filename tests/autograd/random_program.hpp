@@ -77,7 +77,7 @@ class RandomProgram : private RandomSource {
   Index extent() { return extents_[pick(3)]; }
   Shape random_shape(int rank) {
     Shape s;
-    for (int i = 0; i < rank; ++i) s.push_back(extent());
+    while (s.rank() < rank) s.push_back(extent());
     return s;
   }
   DType integer_type() { return one_in(2) ? DType::i64 : DType::i32; }
@@ -200,6 +200,7 @@ class RandomProgram : private RandomSource {
     Index axis = pick(x.rank());
     if (x.size() == 0) return add(pool, "reduction", one_in(2) ? sum(x, axes, keep) : cumsum(x, axis));
     double some = 1 / std::sqrt(static_cast<double>(x.size()));
+    if (x.rank() == 2 && x.shape()[0] == x.shape()[1] && one_in(2)) return add(pool, "reduction", sum(x, 0) * some - tanh(sum(x, 1)));
     switch (pick(10)) {
       case 0: return add(pool, "reduction", sum(x, axes, keep) * some);
       case 1: return add(pool, "reduction", mean(x, axes, keep));
@@ -379,7 +380,6 @@ class RandomProgram : private RandomSource {
         case 2: ys.push_back(xs.empty() ? any(pool.floats) : xs[pick(size(xs))]); break;
         default: ys.push_back(any(pool.floats)); break;
       }
-      ys.back() = ys.back();
     }
     return {next, ys};
   }
