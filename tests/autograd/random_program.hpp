@@ -283,8 +283,8 @@ class RandomProgram : private RandomSource {
     Shape s = random_shape(pick(4));
     switch (pick(6)) {
       case 0: return add(pool, "random", uniform(s, options_.dtype) * same_shape(pool.floats, s));
-      case 1: return add(pool, "random", normal(s, options_.dtype) * 0.5);
-      case 2: return add(pool, "random", bernoulli(same_shape(pool.floats, s).shape(), 0.6, options_.dtype));
+      case 1: return add(pool, "random", one_in(2) ? bernoulli(s, 0.6, options_.dtype) : normal(s, options_.dtype) * 0.5);
+      case 2: return add(pool, "constant", same_shape(pool.floats, s) * (s.rank() ? positions(s) * 0.25 + 1 : ones(s)));
       case 3: return add(pool, "constant", full(s, any_number(), options_.dtype));
       case 4: return add(pool, "constant", s.rank() ? sin(positions(s, options_.dtype)) : zeros(s, options_.dtype));
       default: return add(pool, "constant", where(partner(pool.bools, zeros(s)), ones(s, options_.dtype), 0.5));
@@ -297,7 +297,7 @@ class RandomProgram : private RandomSource {
     switch (pick(8)) {
       case 0: pool.ints.push_back(where(less(i + j, 9), i + j, i - j)); break;
       case 1: pool.ints.push_back(maximum(i, j) - minimum(j, 3)); break;
-      case 2: pool.ints.push_back(clamp(i * j, -7, 7)); break;
+      case 2: pool.ints.push_back(clamp(i * 1.75 - j * 0.75, -7, 7)); break;
       case 3: pool.bools.push_back(logical_or(logical_not(b), partner(pool.bools, b))); break;
       case 4: pool.bools.push_back(logical_and(equal(i, j), greater_equal(i, 1))); break;
       case 5: pool.ints.push_back(clamp(i.rank() ? sum(i, random_axes(i)) : -i, -9, 9)); break;
