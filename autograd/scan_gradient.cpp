@@ -246,8 +246,12 @@ class Differentiator {
 std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish) {
   auto make = [&] { return std::make_shared<const Derivative>(Differentiator(body, closures, wish).run()); };
   if (body.closures) return make();
-  auto& there = cache_of(body).derivatives[wish];
-  if (!there) there = make();
+  body.used = tape_of_thread().next_mark;
+  auto there = cache_of(body).derivatives[wish];
+  if (!there) {  // made bodies may let go of old caches
+    there = make();
+    cache_of(body).derivatives[wish] = there;
+  }
   there->backward->used = tape_of_thread().next_mark;
   return there;
 }
@@ -257,8 +261,6 @@ std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures
 List<int> add_ys(Node& node, const List<int>& body_values, const Program* forward) {
   const Body& body = *node.body;
   const Program& base = forward ? *forward : body.program;
-  std::shared_ptr<const Body> fresh;
-  auto& grown = body.closures ? fresh : cache_of(body).grown[{forward, body_values}];
   List<int> results, outputs(base.outputs.begin(), base.outputs.end());
   for (int v : body_values) {
     int at = -1;
@@ -271,11 +273,15 @@ List<int> add_ys(Node& node, const List<int>& body_values, const Program* forwar
     results.push_back(at);
   }
   if (outputs.size() == base.outputs.size()) return results;
+  const std::pair key{forward, body_values};
+  auto grown = body.closures ? nullptr : cache_of(body).grown[key];
   if (!grown) {
     Program program = base;
     program.outputs.assign(outputs.begin(), outputs.end());
     grown = intern_body(std::move(program), body.carries, body.xs);
+    if (!body.closures) cache_of(body).grown[key] = grown;
   }
+  grown->used = tape_of_thread().next_mark;
   for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
     Type type = base.types[outputs[o]];
     type.shape.insert(0, node.attributes[1]);

@@ -259,9 +259,10 @@ void lower_scan(Lowering& l, const Instruction& i) {
     int next = p.outputs[c];
     for (int y = ys; y-- > 0;) {
       int v = p.outputs[carries + y];
-      if (v == p.inputs[c]) plan.history = y, history[y] = 1;
+      if (v == p.inputs[c]) plan.history = y;
       if (v == next && input_of[v] < 0) plan.y = y, plan.target = Target::y;
     }
+    if (plan.history >= 0) history[plan.history] = 1;  // of equal ys the first: the others are written by the body
     if (plan.target == Target::exchange && plan.history >= 0) plan.target = Target::history;
     if (next == p.inputs[c]) continue;  // passes through
     plan.output = static_cast<int>(loop.outputs.size());

@@ -39,8 +39,7 @@ Index stacked_bytes(const Instruction& scan, const Program& program) {
 }
 
 /// Steps of a chunk: a divisor of all steps, so that chunks are equal; all steps if there is no need, or no divisor to speak of.
-Index extent_of(const Instruction& scan, const Program& program, Index budget) {
-  constexpr Index least_chunk = 4;
+Index extent_of(const Instruction& scan, const Program& program, Index budget, Index least_chunk) {
   const Index steps = scan.attributes[1];
   if (steps < 2 * least_chunk) return steps;
   const Index bytes = stacked_bytes(scan, program);
@@ -87,17 +86,17 @@ Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index 
 }
 
 void chunk(Program& program) {
-  constexpr Index budget = Index(32) << 20;
-  chunk_within(program, budget);
+  constexpr Index budget = Index(32) << 20, least_chunk = 4;
+  chunk_within(program, budget, least_chunk);
 }
 
-void chunk_within(Program& program, Index budget) {
+void chunk_within(Program& program, Index budget, Index least_chunk) {
   std::vector<Index> extents(program.code.size());
   bool any = false;
   for (std::size_t i = 0; i < program.code.size(); ++i) {
     const auto& c = program.code[i];
     if (c.op != &scan_operator || c.attributes[3]) continue;
-    extents[i] = extent_of(c, program, budget);
+    extents[i] = extent_of(c, program, budget, least_chunk);
     any |= extents[i] < c.attributes[1];
   }
   if (!any) return;

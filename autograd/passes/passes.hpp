@@ -48,9 +48,10 @@ void push_slices(Program& program);
 void roll(Program& program);
 /// Makes one product of those in a loop that share an operand.
 void merge_products(Program& program);
-/// Cuts time into chunks where what the next two move out of a loop would take more than 32 MiB, or than `bytes`.
+/// Cuts time into chunks where what the next two move out of a loop would take more than 32 MiB, or than `bytes`; a chunk has `least`
+/// steps.
 void chunk(Program& program);
-void chunk_within(Program& program, Index bytes);
+void chunk_within(Program& program, Index bytes, Index least);
 /// Moves what depends only on x_t and constants out of loops: one product for all steps.
 void hoist(Program& program);
 /// Moves what is only accumulated or emitted out of loops, behind them.

@@ -19,6 +19,7 @@
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/passes/stacked.hpp>
+#include <utility>
 
 namespace rw::detail {
 
@@ -123,15 +124,28 @@ class Roller : StackedProgram {
       int begin = anchor, end = anchor;  // [begin, end) is like what stands a period later
       while (begin > least && alike(begin - 1, begin - 1 + period)) --begin;
       while (end + period < n && alike(end, end + period)) ++end;
-      for (int peel = 0; peel < 3 && work_ > 0; ++peel, begin += period) {
-        Run r{begin, period, (end - begin) / period + 1};
-        if (r.count < least_pieces) break;
-        if (!classify(r)) continue;
-        found = best_phase(r, (end + period - begin));
-        return classify(found);
-      }
+      for (bool whole : {true, false})  // else as far as it goes: another loop of the same kind may follow
+        for (int peel = 0; peel < 3 && work_ > 0; ++peel) {
+          Run r{begin + peel * period, period, (end - begin) / period + 1 - peel};
+          if (r.count < least_pieces) break;
+          if (whole ? !classify(r) : !shorten(r)) continue;
+          found = best_phase(r, whole ? end + period - r.begin : (r.count + 1) * period - 1);
+          return classify(found);
+        }
     }
     return false;
+  }
+
+  /// Keeps the pieces whose wiring fits, from the first on, of a run that does not fit as a whole; false if they are too few.
+  bool shorten(Run& r) {
+    int fits = least_pieces, fails = std::exchange(r.count, fits);
+    if (fails == fits || !classify(r)) return false;
+    while (fails - fits > 1) {
+      r.count = (fits + fails) / 2;
+      (classify(r) ? fits : fails) = r.count;
+    }
+    r.count = fits;
+    return classify(r);
   }
 
   /// Where pieces are cut so that the fewest values cross from one to the next: judged by the first few pieces.
@@ -322,27 +336,21 @@ class Roller : StackedProgram {
 
   /// What an x reads, in the order of time.
   int stacked(const X& x, bool reverse) {
-    auto values = x.values;
+    std::vector<int> values;
+    for (int v : x.values) values.push_back(number_[v]);
     if (reverse) std::reverse(values.begin(), values.end());
     Type type = x.type;
     auto count = static_cast<Index>(values.size());
     type.shape.insert(0, count);
-    const Element first = element_[number_[values[0]]];
-    auto step = [&](Index d) {
-      for (Index q = 0; q < count; ++q) {
-        const Element& e = element_[number_[values[q]]];
-        if (e.source < 0 || e.source != first.source || e.index != first.index + d * q) return false;
-      }
-      return true;
-    };
-    bool weak = p_.types[values[0]].weak;
-    if (!weak && step(1)) return range(first.source, first.index, count, type);
-    if (!weak && step(-1)) return append(flip_operator, {1}, {range(first.source, first.index - count + 1, count, type)}, {type});
+    const Element first = element_[values[0]];
+    bool weak = p_.types[x.values[0]].weak;
+    if (!weak && in_order(values, 1)) return range(first.source, first.index, count, type);
+    if (!weak && in_order(values, -1))
+      return append(flip_operator, {1}, {range(first.source, first.index - count + 1, count, type)}, {type});
     std::vector<int> parts;
     Type one = type;
     one.shape[0] = 1;
-    for (int v : values) {
-      int part = number_[v];
+    for (int part : values) {
       if (weak) part = append(cast_operator, {}, {part}, {x.type});
       parts.push_back(append(reshape_operator, {}, {part}, {one}));
     }
@@ -354,17 +362,10 @@ class Roller : StackedProgram {
   void keep(const Instruction& c) {
     Instruction i = c;
     for (int& v : i.inputs) v = number_[v];
-    if (c.op == &concatenate_operator && c.attributes[0] == 0) {  // of all that is stacked already
+    if (c.op == &concatenate_operator && c.attributes[0] == 0 && i.inputs.size() > 1 && in_order(i.inputs, 1)) {  // it is stacked already
       const Element first = element_[i.inputs[0]];
-      bool whole = first.source >= 0 && i.inputs.size() > 1;
-      for (std::size_t k = 0; k < i.inputs.size() && whole; ++k) {
-        const Element& e = element_[i.inputs[k]];
-        whole = e.source == first.source && e.index == first.index + static_cast<Index>(k);
-      }
-      if (whole) {
-        number_[c.first] = range(first.source, first.index, static_cast<Index>(i.inputs.size()), p_.types[c.first]);
-        return;
-      }
+      number_[c.first] = range(first.source, first.index, static_cast<Index>(i.inputs.size()), p_.types[c.first]);
+      return;
     }
     i.first = static_cast<int>(to_.types.size());
     for (int k = 0; k < c.count; ++k) number_[c.first + k] = to_.add_value(p_.types[c.first + k]);

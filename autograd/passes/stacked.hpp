@@ -35,6 +35,16 @@ class StackedProgram {
     return append(reshape_operator, {}, {v}, {type});
   }
 
+  /// Whether values are elements of one stacked value, each `step` behind the one before.
+  bool in_order(const std::vector<int>& values, Index step) const {
+    const Element first = element_[values[0]];
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      const Element& e = element_[values[k]];
+      if (e.source < 0 || e.source != first.source || e.index != first.index + step * static_cast<Index>(k)) return false;
+    }
+    return true;
+  }
+
   int add_input(const Type& type) {
     int v = to_.add_input(type);
     element_.resize(to_.types.size());

@@ -18,7 +18,7 @@ TEST_CASE("passes: chunk: products of x_t that take more than the budget are mad
         return std::pair{next, next};
       },
       h, x);
-  std::string text = after([](detail::Program& p) { detail::chunk_within(p, 5 * 2 * 3 * 8); }, {last, y});  // five steps of x w
+  std::string text = after([](detail::Program& p) { detail::chunk_within(p, 5 * 2 * 3 * 8, 4); }, {last, y});  // five steps of x w
   CHECK(text == R"(
 %0 = input : f64 [2, 3]
 %1 = input : f64 [12, 2, 2]
@@ -44,9 +44,9 @@ TEST_CASE("passes: chunk: products of x_t that take more than the budget are mad
 %7 = reshape(%6) : f64 [12, 2, 3]
 return %5, %7
 )");
-  CHECK(after([](detail::Program& p) { detail::chunk_within(p, 12 * 2 * 3 * 8); }, {last, y}).find("steps 12") != std::string::npos);
+  CHECK(after([](detail::Program& p) { detail::chunk_within(p, 12 * 2 * 3 * 8, 4); }, {last, y}).find("steps 12") != std::string::npos);
   auto g = gradients(sum(square(y)), {w, u, x, h});
-  CHECK(after([](detail::Program& p) { detail::chunk_within(p, 1); }, {g.begin(), g.end()}).find("steps 4 backward in time") !=
+  CHECK(after([](detail::Program& p) { detail::chunk_within(p, 1, 4); }, {g.begin(), g.end()}).find("steps 4 backward in time") !=
         std::string::npos);
 }
 

@@ -77,7 +77,7 @@ class RandomProgram : private RandomSource {
   Index extent() { return extents_[pick(3)]; }
   Shape random_shape(int rank) {
     Shape s;
-    for (int i = 0; i < rank; ++i) s.push_back(extent());
+    while (s.rank() < rank) s.push_back(extent());
     return s;
   }
   DType integer_type() { return one_in(2) ? DType::i64 : DType::i32; }
@@ -168,10 +168,21 @@ class RandomProgram : private RandomSource {
     return numbers_[pick(size(numbers_))];
   }
 
+  Variable permuted(const Variable& x) {
+    Dims axes;
+    for (int a = 0; a < x.rank(); ++a) axes.insert(pick(a + 1), a);
+    return transpose(x, axes);
+  }
+
   void product(Pool& pool) {
-    const Variable x = any(pool.floats);
+    Variable x = any(pool.floats);
+    if (x.rank() >= 3 && one_in(2)) x = permuted(x);
     if (x.rank() == 0) return add(pool, "unary", unary(x));
     if (x.rank() >= 2 && one_in(3)) {
+      if (x.rank() >= 3 && one_in(3)) {
+        const Variable y = permuted(x);
+        if (y.shape() == transpose(x).shape()) return add(pool, "matmul", tanh(matmul(x, y)));
+      }
       if (one_in(2)) return add(pool, "matmul", tanh(matmul(x, transpose(same_shape(pool.floats, x.shape())))));
       return add(pool, "matmul", tanh(matmul(transpose(x), same_shape(pool.floats, x.shape()))));
     }
@@ -189,6 +200,7 @@ class RandomProgram : private RandomSource {
     Index axis = pick(x.rank());
     if (x.size() == 0) return add(pool, "reduction", one_in(2) ? sum(x, axes, keep) : cumsum(x, axis));
     double some = 1 / std::sqrt(static_cast<double>(x.size()));
+    if (x.rank() == 2 && x.shape()[0] == x.shape()[1] && one_in(2)) return add(pool, "reduction", sum(x, 0) * some - tanh(sum(x, 1)));
     switch (pick(10)) {
       case 0: return add(pool, "reduction", sum(x, axes, keep) * some);
       case 1: return add(pool, "reduction", mean(x, axes, keep));
@@ -206,11 +218,7 @@ class RandomProgram : private RandomSource {
   void view(Pool& pool) {
     const Variable x = any(pool.floats);
     switch (pick(5)) {
-      case 0: {
-        Dims axes;
-        for (int a = 0; a < x.rank(); ++a) axes.insert(pick(a + 1), a);
-        return add(pool, "view", transpose(x, axes));
-      }
+      case 0: return add(pool, "view", permuted(x));
       case 1: {
         Shape s = x.shape();
         if (s.rank() >= 2) {
@@ -275,8 +283,8 @@ class RandomProgram : private RandomSource {
     Shape s = random_shape(pick(4));
     switch (pick(6)) {
       case 0: return add(pool, "random", uniform(s, options_.dtype) * same_shape(pool.floats, s));
-      case 1: return add(pool, "random", normal(s, options_.dtype) * 0.5);
-      case 2: return add(pool, "random", bernoulli(same_shape(pool.floats, s).shape(), 0.6, options_.dtype));
+      case 1: return add(pool, "random", one_in(2) ? bernoulli(s, 0.6, options_.dtype) : normal(s, options_.dtype) * 0.5);
+      case 2: return add(pool, "constant", same_shape(pool.floats, s) * (s.rank() ? positions(s) * 0.25 + 1 : ones(s)));
       case 3: return add(pool, "constant", full(s, any_number(), options_.dtype));
       case 4: return add(pool, "constant", s.rank() ? sin(positions(s, options_.dtype)) : zeros(s, options_.dtype));
       default: return add(pool, "constant", where(partner(pool.bools, zeros(s)), ones(s, options_.dtype), 0.5));
@@ -289,7 +297,7 @@ class RandomProgram : private RandomSource {
     switch (pick(8)) {
       case 0: pool.ints.push_back(where(less(i + j, 9), i + j, i - j)); break;
       case 1: pool.ints.push_back(maximum(i, j) - minimum(j, 3)); break;
-      case 2: pool.ints.push_back(clamp(i * j, -7, 7)); break;
+      case 2: pool.ints.push_back(clamp(i * 1.75 - j * 0.75, -7, 7)); break;
       case 3: pool.bools.push_back(logical_or(logical_not(b), partner(pool.bools, b))); break;
       case 4: pool.bools.push_back(logical_and(equal(i, j), greater_equal(i, 1))); break;
       case 5: pool.ints.push_back(clamp(i.rank() ? sum(i, random_axes(i)) : -i, -9, 9)); break;
@@ -320,6 +328,7 @@ class RandomProgram : private RandomSource {
     if (one_in(5)) xs.push_back(same_shape(pool.ints, Shape{steps}));
     bool before = std::exchange(in_loop_, true);
     ScanOptions options{.reverse = one_in(3), .steps = steps};
+    if (one_in(4)) options.checkpoint = one_in(3) ? checkpoint::sqrt() : checkpoint::every(1 + pick(4)), ++counts_["checkpoint"];
     auto [last, ys] =
         scan([&](const std::vector<Variable>& c, const std::vector<Variable>& x) { return body(pool, c, x, depth); }, carry, xs, options);
     in_loop_ = before;
@@ -371,7 +380,6 @@ class RandomProgram : private RandomSource {
         case 2: ys.push_back(xs.empty() ? any(pool.floats) : xs[pick(size(xs))]); break;
         default: ys.push_back(any(pool.floats)); break;
       }
-      ys.back() = ys.back();
     }
     return {next, ys};
   }

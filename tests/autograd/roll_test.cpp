@@ -110,6 +110,67 @@ TEST_CASE("roll: a loop with attention over what was stacked before") {
   CHECK(against_reference(all, 1e-11) == "");
 }
 
+TEST_CASE("roll: a step reads the state of two steps ago") {
+  auto x = draw({8, 2, 3}), w = draw({3, 3}), u = draw({3, 3}), first = draw({2, 3});
+  Variable before = first, h = draw({2, 3}), loss = sum(h);
+  for (Index t = 0; t < 8; ++t) {
+    auto next = tanh(x[t] + matmul(h, w) + matmul(before, u));
+    before = h, h = next;
+    loss = loss + sum(square(h));
+  }
+  auto g = gradients(loss, {x, w, u, first});
+  std::vector<Variable> all{loss, h, before, g[0], g[1], g[2], g[3]};
+  CHECK(rolled(all).scans >= 2);
+  CHECK(against_reference(all, 1e-12) == "");
+}
+
+TEST_CASE("roll: a loop over what another made, from both ends at once") {
+  auto x = draw({7, 2, 3}), w = draw({3, 3}), u = draw({3, 3});
+  std::vector<Variable> hs;
+  Variable h = draw({2, 3});
+  for (Index t = 0; t < 7; ++t) h = tanh(x[t] + matmul(h, w)), hs.push_back(h);
+  Variable k = draw({2, 3});
+  for (Index t = 0; t < 7; ++t) k = tanh(hs[static_cast<std::size_t>(t)] * hs[static_cast<std::size_t>(6 - t)] + matmul(k, u));
+  auto g = gradients(sum(square(k)), {x, w, u});
+  CHECK(rolled({k}).scans == 2);
+  CHECK(rolled({k, g[0], g[1], g[2]}).scans >= 2);
+  CHECK(against_reference({k, g[0], g[1], g[2]}, 1e-12) == "");
+}
+
+TEST_CASE("roll: a loop over what another made, in an order of its own") {
+  auto x = draw({7, 2, 3}), w = draw({3, 3}), u = draw({3, 3});
+  std::vector<Variable> hs;
+  Variable h = draw({2, 3});
+  for (Index t = 0; t < 7; ++t) h = tanh(x[t] + matmul(h, w)), hs.push_back(h);
+  for (auto order : {std::vector<std::size_t>{0, 1, 2, 4, 3, 5, 6}, {6, 5, 4, 2, 3, 1, 0}, {1, 1, 2, 3, 4, 4, 0}}) {
+    Variable k = draw({2, 3});
+    for (auto t : order) k = tanh(hs[t] + matmul(k, u));
+    auto g = gradients(sum(square(k)), {x, w, u});
+    CHECK(rolled({k}).scans == 2);
+    CHECK(against_reference({k, g[0], g[1], g[2]}, 1e-12) == "");
+  }
+}
+
+TEST_CASE("roll: a step that uses another weight ends a run") {
+  auto x = draw({10, 2, 3}), w = draw({3, 3}), u = draw({3, 3});
+  Variable h = draw({2, 3});
+  for (Index t = 0; t < 10; ++t) h = tanh(x[t] + matmul(h, t == 6 ? u : w));
+  auto g = gradients(sum(h), {x, w, u});
+  CHECK(rolled({h, g[0], g[1], g[2]}).products > 0);
+  CHECK(against_reference({h, g[0], g[1], g[2]}, 1e-12) == "");
+}
+
+TEST_CASE("roll: steps read backward, and kept in the order of time") {
+  auto x = draw({6, 2, 3}), w = draw({3, 3});
+  std::vector<Variable> hs(6);
+  Variable h = draw({2, 3});
+  for (Index t = 6; t-- > 0;) h = tanh(x[t] + matmul(h, w)), hs[static_cast<std::size_t>(t)] = h;
+  auto y = stack(hs);
+  auto g = gradients(sum(y * draw({6, 2, 3})), {x, w});
+  CHECK(rolled({y, g[0], g[1]}).scans == 2);
+  CHECK(against_reference({y, g[0], g[1]}, 1e-12) == "");
+}
+
 TEST_CASE("roll: random numbers stay those of the straight line") {
   auto x = draw({6, 2, 3}), w = draw({3, 3});
   Variable h = draw({2, 3});

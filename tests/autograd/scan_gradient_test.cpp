@@ -12,6 +12,7 @@
 
 #include <functional>
 
+#include "compare.hpp"
 #include "lstm.hpp"
 
 using namespace rw;
@@ -161,4 +162,33 @@ TEST_CASE("scan: NoGrad holds as it was at recording") {
   }
   auto [none] = gradients(loss, {x});
   CHECK(sum(abs(none)).item() == 0);
+}
+
+TEST_CASE("scan: gradients of a loop that was recorded long ago, among thousands of others") {
+  const Variable x = draw({3, 2}), c = draw({2});
+  auto inner = [](const Variable& start, const Variable& v) {
+    return scan(
+               [&](const Variable& h, const std::vector<Variable>&) {
+                 return std::pair{sin(h * v), h};
+               },
+               start, std::vector<Variable>{}, {.steps = 2})
+        .first;
+  };
+  auto [last, ys] = scan([&](const Variable& h, const Variable& v) { return std::pair{tanh(inner(h, v)), h}; }, c, x);
+  const Variable loss = sum(ys) + sum(last);
+  auto time_passes = [&](int steps) {
+    for (int k = 0; k < steps; ++k) static_cast<void>(gradients(sum(c), {c}));
+  };
+  time_passes(40'000);
+  for (Index k = 1; k < 3000; ++k) {
+    const Variable start = zeros({k}, f64);
+    static_cast<void>(scan(
+        [](const Variable& h, const std::vector<Variable>&) {
+          return std::pair{h + 1, h};
+        },
+        start, std::vector<Variable>{}, {.steps = 2}));
+  }
+  time_passes(2'000);
+  auto g = gradients(loss, {x, c});
+  CHECK(against_reference({g[0], g[1]}, 1e-12) == "");
 }
