@@ -50,17 +50,16 @@ Index extent_of(const Instruction& scan, const Program& program, Index budget, I
   return steps;
 }
 
-/// The scan over chunks; gives its first result, those of `scan` with time in chunks.
-int append_chunks(Program& to, const Instruction& scan, const Program& program, Index extent) {
-  const Body& body = *scan.body;
-  Index chunks = scan.attributes[1] / extent;
-  std::vector<int> inputs = scan.inputs;
+/// The scan over chunks; gives its first result, those of `was` with time in chunks. `now` has the operands as they are in `to`.
+int append_chunks(Program& to, const Instruction& was, const Instruction& now, const Program& program, Index extent) {
+  const Body& body = *was.body;
+  std::vector<int> inputs = now.inputs;
   for (int x = body.carries; x < body.carries + body.xs; ++x)
     inputs[x] = to.append(reshape_operator, {}, {inputs[x]}, in_chunks(to.types[inputs[x]], extent));
-  std::vector<Type> types(program.types.begin() + scan.first, program.types.begin() + scan.first + scan.count);
-  for (int y = body.carries; y < scan.count; ++y) types[y] = in_chunks(types[y], extent);
-  const auto outer = make_body(over_chunk(scan.body, scan.attributes[0], extent), body.carries, body.xs);
-  return to.append(scan_operator, {scan.attributes[0], chunks, scan.attributes[2], 1}, std::move(inputs), types, outer);
+  std::vector<Type> types(program.types.begin() + was.first, program.types.begin() + was.first + was.count);
+  for (int y = body.carries; y < was.count; ++y) types[y] = in_chunks(types[y], extent);
+  const auto outer = make_body(over_chunk(was.body, was.attributes[0], extent), body.carries, body.xs);
+  return to.append(scan_operator, {was.attributes[0], was.attributes[1] / extent, was.attributes[2], 1}, std::move(inputs), types, outer);
 }
 
 }  // namespace
@@ -91,35 +90,16 @@ void chunk(Program& program) {
 }
 
 void chunk_within(Program& program, Index budget, Index least_chunk) {
-  std::vector<Index> extents(program.code.size());
-  bool any = false;
-  for (std::size_t i = 0; i < program.code.size(); ++i) {
-    const auto& c = program.code[i];
-    if (c.op != &scan_operator || c.attributes[3]) continue;
-    extents[i] = extent_of(c, program, budget, least_chunk);
-    any |= extents[i] < c.attributes[1];
-  }
-  if (!any) return;
-  Program to;
-  std::vector<int> number(program.types.size(), -1);
-  for (int v : program.inputs) number[v] = to.add_input(program.types[v]);
-  for (std::size_t n = 0; n < program.code.size(); ++n) {
-    Instruction i = program.code[n];
-    const int results = i.first;
-    if (extents[n] && extents[n] < i.attributes[1]) {
-      for (int& v : i.inputs) v = number[v];
-      const int first = append_chunks(to, i, program, extents[n]);
-      for (int k = 0; k < i.count; ++k)
-        number[results + k] = k < i.body->carries ? first + k : to.append(reshape_operator, {}, {first + k}, program.types[results + k]);
-      continue;
+  rewrite_loops(program, [&](const Instruction& was, Instruction& now, Program& to, std::vector<int>& number) {
+    const Index extent = was.attributes[3] ? was.attributes[1] : extent_of(was, program, budget, least_chunk);
+    if (extent == was.attributes[1]) return false;
+    const int first = append_chunks(to, was, now, program, extent);
+    for (int k = 0; k < was.count; ++k) {
+      const bool stacked = k >= was.body->carries;
+      number[was.first + k] = stacked ? to.append(reshape_operator, {}, {first + k}, program.types[was.first + k]) : first + k;
     }
-    for (int& v : i.inputs) v = number[v];
-    i.first = static_cast<int>(to.types.size());
-    for (int k = 0; k < i.count; ++k) number[results + k] = to.add_value(program.types[results + k]);
-    to.code.push_back(std::move(i));
-  }
-  for (int v : program.outputs) to.outputs.push_back(number[v]);
-  program = std::move(to);
+    return true;
+  });
 }
 
 }  // namespace rw::detail

@@ -78,23 +78,11 @@ void hoist_one(const Instruction& scan, Program& to, Instruction& result) {
 }  // namespace
 
 void hoist(Program& program) {
-  bool any = false;
-  for (const auto& c : program.code) any |= c.op == &scan_operator;
-  if (!any) return;
-  Program to;
-  std::vector<int> number(program.types.size(), -1);
-  for (int v : program.inputs) number[v] = to.add_input(program.types[v]);
-  for (const auto& c : program.code) {
-    Instruction i = c;
-    for (int& v : i.inputs) v = number[v];
-    if (c.op == &scan_operator && c.attributes[1] > 0) hoist_one(c, to, i);
-    i.first = static_cast<int>(to.types.size());
-    for (int k = 0; k < c.count; ++k) number[c.first + k] = to.add_value(program.types[c.first + k]);
-    to.code.push_back(std::move(i));
-  }
-  for (int v : program.outputs) to.outputs.push_back(number[v]);
-  program = std::move(to);
-  remove_dead_code(program);
+  const bool any = rewrite_loops(program, [](const Instruction& was, Instruction& now, Program& to, std::vector<int>&) {
+    hoist_one(was, to, now);
+    return false;
+  });
+  if (any) remove_dead_code(program);
 }
 
 }  // namespace rw::detail

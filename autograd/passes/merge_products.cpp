@@ -228,30 +228,15 @@ std::shared_ptr<const Body> merged_body(const Body& body, Index steps) {
 }
 
 bool merge(Program& program) {
-  if (std::none_of(program.code.begin(), program.code.end(), [](const auto& c) { return c.op == &scan_operator; })) return false;
-  Program to;
-  std::vector<int> number(program.types.size(), -1);
-  for (int v : program.inputs) number[v] = to.add_input(program.types[v]);
   bool any = false;
-  for (const auto& c : program.code) {
-    Instruction i = c;
-    for (int& v : i.inputs) v = number[v];
-    if (c.op == &scan_operator && c.attributes[1] > 0) {
-      if (auto body = merged_body(*c.body, c.attributes[1])) i.body = std::move(body), any = true;
-      if (auto results = append_with_wide_accumulators(to, i, enough_uses); !results.empty()) {
-        std::copy(results.begin(), results.end(), number.begin() + c.first);
-        any = true;
-        continue;
-      }
-    }
-    i.first = static_cast<int>(to.types.size());
-    for (int k = 0; k < c.count; ++k) number[c.first + k] = to.add_value(program.types[c.first + k]);
-    to.code.push_back(std::move(i));
-  }
-  if (!any) return false;
-  for (int v : program.outputs) to.outputs.push_back(number[v]);
-  program = std::move(to);
-  return true;
+  rewrite_loops(program, [&](const Instruction& was, Instruction& now, Program& to, std::vector<int>& number) {
+    if (auto body = merged_body(*was.body, was.attributes[1])) now.body = std::move(body), any = true;
+    auto results = append_with_wide_accumulators(to, now, enough_uses);
+    std::copy(results.begin(), results.end(), number.begin() + was.first);
+    any |= !results.empty();
+    return !results.empty();
+  });
+  return any;
 }
 
 }  // namespace

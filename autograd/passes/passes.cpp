@@ -52,6 +52,25 @@ bool is_computed(const Operator& op) {
   return true;
 }
 
+bool rewrite_loops(Program& program, const LoopRewrite& rewrite) {
+  auto is_loop = [](const Instruction& c) { return c.op == &scan_operator && c.attributes[1] > 0; };
+  if (std::none_of(program.code.begin(), program.code.end(), is_loop)) return false;
+  Program to;
+  std::vector<int> number(program.types.size(), -1);
+  for (int v : program.inputs) number[v] = to.add_input(program.types[v]);
+  for (const auto& was : program.code) {
+    Instruction now = was;
+    for (int& v : now.inputs) v = number[v];
+    if (is_loop(was) && rewrite(was, now, to, number)) continue;
+    now.first = static_cast<int>(to.types.size());
+    for (int k = 0; k < was.count; ++k) number[was.first + k] = to.add_value(program.types[was.first + k]);
+    to.code.push_back(std::move(now));
+  }
+  for (int v : program.outputs) to.outputs.push_back(number[v]);
+  program = std::move(to);
+  return true;
+}
+
 void compact(Program& program, const std::vector<char>& keep) {
   std::vector<int> number(program.types.size(), -1);
   Program result;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <rewind/autograd/program.hpp>
 #include <span>
 
@@ -71,6 +72,11 @@ Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index 
 
 /// Whether results of this operator can be written to any strided place (it computes, rather than views).
 bool is_computed(const Operator& op);
+/// Writes a program anew and gives each loop of at least one step to `rewrite`, as it was and as it is now, with its operands renumbered:
+/// it may change the latter and return false, or append to the program what stands for the loop, number its results, and return true.
+/// False, and nothing is done, if there is no such loop.
+using LoopRewrite = std::function<bool(const Instruction& was, Instruction& now, Program& to, std::vector<int>& number)>;
+bool rewrite_loops(Program& program, const LoopRewrite& rewrite);
 /// A new program with the values renumbered in order of use; `keep` says which instructions stay.
 void compact(Program& program, const std::vector<char>& keep);
 

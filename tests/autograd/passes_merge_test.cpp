@@ -1,12 +1,11 @@
 // The pass that merges products of a loop: alone on printed programs, and the values and gradients of cells written a product a gate.
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/matmul.hpp>
-#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/core/team.hpp>
 
 #include <functional>
 
-#include "compare.hpp"
+#include "after.hpp"
 #include "lstm.hpp"
 
 using namespace rw;
@@ -14,15 +13,7 @@ using namespace rw::test;
 
 namespace {
 
-/// The text of the program of some variables after the pass, which must keep its values and leave it well formed.
-std::string after(const std::vector<Variable>& outputs) {
-  auto program = recorded(outputs);
-  auto want = program.interpret();
-  detail::merge_products(program.program);
-  CHECK(malformed(program.program) == "");
-  CHECK(difference(program.interpret(), want, 1e-14) == "");
-  return "\n" + to_string(program.program);
-}
+std::string merged(const std::vector<Variable>& outputs) { return after(detail::merge_products, outputs); }
 
 std::size_t count(const std::string& text, const std::string& word) {
   std::size_t n = 0;
@@ -87,7 +78,7 @@ TEST_CASE("passes: merge products: products of a carry with constants become sli
         return std::pair{next, next};
       },
       h, x);
-  CHECK(after({last}) == R"(
+  CHECK(merged({last}) == R"(
 %0 = input : f64 [8, 2]
 %1 = input : f64 [32, 8, 2]
 %2 = input : f64 [2, 2]
@@ -126,7 +117,7 @@ TEST_CASE("passes: merge products: gradients of products a gate run over joined 
         return std::pair{next, next};
       },
       h, x);
-  CHECK(after(detail::gradients(sum(last), std::vector<Variable>{h, u, v, b})) == R"(
+  CHECK(merged(detail::gradients(sum(last), std::vector<Variable>{h, u, v, b})) == R"(
 %0 = input : f64 [8, 2]
 %1 = input : f64 [32, 8, 2]
 %2 = input : f64 [2, 2]
@@ -204,17 +195,17 @@ TEST_CASE("passes: merge products: few rows stay as they are, and what can leave
   auto sum_of_two = [&](const Variable& c, const Variable& in) {
     return std::pair{detail::product(tanh(c), u, false, true) + (in + detail::product(sin(c), v, false, true)), c};
   };
-  CHECK(count(after({loop(x, gates)}), "matmul") == 2);
-  CHECK(count(after({loop(draw({32, 8, 2}), gates)}), "matmul") == 1);
-  CHECK(count(after({loop(x, sum_with_x)}), "matmul") == 2);
-  CHECK(count(after({loop(x, sum_of_two)}), "matmul") == 1);
-  CHECK(count(after({scan(sum_of_two, draw({7, 2}), draw({31, 7, 2})).first}), "matmul") == 2);
+  CHECK(count(merged({loop(x, gates)}), "matmul") == 2);
+  CHECK(count(merged({loop(draw({32, 8, 2}), gates)}), "matmul") == 1);
+  CHECK(count(merged({loop(x, sum_with_x)}), "matmul") == 2);
+  CHECK(count(merged({loop(x, sum_of_two)}), "matmul") == 1);
+  CHECK(count(merged({scan(sum_of_two, draw({7, 2}), draw({31, 7, 2})).first}), "matmul") == 2);
   auto [last, y] = scan(
       [&](const Variable& c, const Variable& in) {
         return std::pair{tanh(matmul(c, u) + in), matmul(c, v)};
       },
       h, draw({32, 8, 2}));
-  CHECK(count(after({last, y}), "matmul") == 2);
+  CHECK(count(merged({last, y}), "matmul") == 2);
 }
 
 TEST_CASE("passes: merge products: an LSTM written as four products has the plan of the stacked one") {
@@ -269,7 +260,7 @@ TEST_CASE("passes: merge products: accumulators of other forms keep their values
         },
         first, x);
     last.push_back(y);
-    return after(last);
+    return merged(last);
   };
   CHECK(count(run(false, true), "add(") == 2);  // a product and a sum, of first values that are no zeros
   CHECK(count(run(false, false), "add(") == 4);
