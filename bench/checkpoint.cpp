@@ -42,8 +42,13 @@ int main(int argc, char** argv) {
   Index every = 50, budget = 256;
   bool profile = false;
   std::string shape = "32x1000x512";
+  std::vector<std::string> ways{"all", "sqrt", "every", "budget"};
   app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
   app.add_option("--shape", shape, "BxTxH")->capture_default_str();
+  app.add_option("--ways", ways, "what is kept: all; a carry every sqrt(T) steps; every so many; within a budget")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::IsMember({"all", "sqrt", "every", "budget"}));
   app.add_option("--every", every, "steps between kept carries")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--budget", budget, "MiB that the history may take")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--runs", runs, "steps a figure; the median is printed")->capture_default_str()->check(CLI::PositiveNumber);
@@ -55,11 +60,11 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "checkpoint: --shape {}: BxTxH is needed, such as 32x1000x512\n", shape);
     return 1;
   }
-  const std::pair<std::string, Checkpoint> ways[] = {{"all", {}},
-                                                     {"sqrt", checkpoint::sqrt()},
-                                                     {fmt::format("every {}", every), checkpoint::every(every)},
-                                                     {fmt::format("{} MiB", budget), checkpoint::bytes(budget << 20)}};
-  for (const auto& [name, way] : ways) {  // a process each: peaks are those of a whole process
+  for (const auto& chosen : ways) {  // a process each: peaks are those of a whole process
+    const auto [name, way] = chosen == "all"     ? std::pair{chosen, Checkpoint{}}
+                             : chosen == "sqrt"  ? std::pair{chosen, checkpoint::sqrt()}
+                             : chosen == "every" ? std::pair{fmt::format("every {}", every), checkpoint::every(every)}
+                                                 : std::pair{fmt::format("{} MiB", budget), checkpoint::bytes(budget << 20)};
     std::fflush(stdout);
     const pid_t child = fork();
     if (child == 0) {
