@@ -202,7 +202,7 @@ class Joining {
       }
       if (outside) written += bytes(c.first);
       for (int v : c.inputs)
-        if (made_[v] < 0 || member_[made_[v]] < 0 || find(member_[made_[v]]) != r) read += bytes(v);
+        if (program_.types[v].shape.size() > 1 && (made_[v] < 0 || member_[made_[v]] < 0 || find(member_[made_[v]]) != r)) read += bytes(v);
     }
     return read <= written ? reader : -1;
   }
