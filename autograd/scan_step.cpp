@@ -1,7 +1,8 @@
 // The loop of a scan in a plan: the body's own plan runs once a step, on addresses that move with time.
 //
 // A body whose rows of the batch are independent is made for fewer rows, and each thread runs the whole loop over its own rows: threads
-// meet only before and after it.
+// meet only before and after it. Where that would leave a thread too few rows for the weights it reads, each product of a step is divided
+// by its columns, the units of the cell, instead.
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -65,14 +66,30 @@ Program for_rows(const Program& program, const std::vector<Rows>& rows, Index co
   return result;
 }
 
-/// A guess of the work of one step, in floating-point operations.
-double work(const Program& p) {
+/// A guess of the work of one step.
+struct Work {
   double flops = 0;
+  Index weights = 0;    ///< bytes of right operands that all rows share
+  bool splits = false;  ///< a product of all rows is large enough for the team
+};
+
+Work work(const Program& p, const std::vector<Rows>& rows) {
+  Work w;
   for (const auto& i : p.code) {
-    double size = static_cast<double>(p.types[i.first].shape.size());
-    flops += i.op == &matmul_operator ? 2 * size * static_cast<double>(p.types[i.inputs[0]].shape.back()) : 20 * size;
+    const Index size = p.types[i.first].shape.size();
+    if (i.op != &matmul_operator) {
+      w.flops += 20 * static_cast<double>(size);
+      continue;
+    }
+    const Index k = p.types[i.inputs[0]].shape.back();
+    w.flops += 2 * static_cast<double>(size) * static_cast<double>(k);
+    if (rows.empty() || rows[i.inputs[1]] != Rows::shared) continue;
+    const Type& right = p.types[i.inputs[1]];
+    const Index n = p.types[i.first].shape.back();
+    w.weights += right.shape.size() * size_of(right.dtype);
+    w.splits = w.splits || (n > 0 && worth_splitting(size / n, n, k));
   }
-  return flops;
+  return w;
 }
 
 class ScanStep final : public Step {
@@ -80,12 +97,20 @@ class ScanStep final : public Step {
   ScanStep(const Body& body, bool reverse, Index steps) : reverse_(reverse), steps_(steps), carries_(body.carries), xs_(body.xs) {
     rows_ = row_classes(body);
     batch_ = rows_.empty() ? 1 : body.program.types[body.program.inputs[0]].shape[0];
-    work_ = work(body.program) * static_cast<double>(steps);
+    work_ = work(body.program, rows_);
+    work_.flops *= static_cast<double>(steps);
+  }
+
+  /// Threads that divide the rows among them.
+  int parts(const Frame& frame) const {
+    constexpr double worth_dividing = 4e6;  // operations: about 50 microseconds
+    if (!frame.split || batch_ < 2 || work_.flops <= worth_dividing) return 1;
+    const Index most = std::min<Index>(threads(), batch_);
+    return work_.splits && batch_ / most < rows_for_weights(work_.weights) ? 1 : static_cast<int>(most);
   }
 
   void run(const Frame& frame) const override {
-    constexpr double worth_dividing = 4e6;  // about 50 microseconds of work
-    int parts = frame.split && batch_ > 1 && work_ > worth_dividing ? static_cast<int>(std::min<Index>(threads(), batch_)) : 1;
+    const int parts = this->parts(frame);
     for (int p = 0; p < parts; ++p) {
       auto share = share_of(batch_, p, parts);
       variant(share.end - share.begin);
@@ -107,7 +132,7 @@ class ScanStep final : public Step {
   Program program_;     ///< the body with the outputs that are really written
   std::vector<Rows> rows_;
   Index batch_;
-  double work_;
+  Work work_;                     ///< flops of all steps
   std::vector<Lane> inputs_;      ///< carries' first values, xs, captures
   std::vector<int> plan_inputs_;  ///< which input of the outer plan a capture lies in, or -1
   std::vector<Slot> last_;        ///< the carries' last values
@@ -151,7 +176,7 @@ class ScanStep final : public Step {
     plan.bind(bound, outputs, arena, base.data());
     List<const PackedMatrix*> packs(plan.packs.size());
     std::vector<std::unique_ptr<PackedMatrix>> own;
-    plan.pack(bound, packs.data(), own, frame);
+    plan.pack(bound, packs.data(), own, steps_, frame);
 
     Frame inner = frame;
     inner.base = base.data();
