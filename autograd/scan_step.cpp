@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/core/matmul.hpp>
 #include <rewind/core/team.hpp>
@@ -111,15 +112,16 @@ class ScanStep final : public Step {
 
   void run(const Frame& frame) const override {
     const int parts = this->parts(frame);
-    for (int p = 0; p < parts; ++p) {
-      auto share = share_of(batch_, p, parts);
-      variant(share.end - share.begin);
-    }
+    // Right operands are packed here, where the team can help. Shares have so many rows or one more.
+    const Index rows = batch_ / parts;
+    const Ready plain(*this, frame, rows);
+    std::optional<Ready> longer;
+    if (batch_ % parts) longer.emplace(*this, frame, rows + 1);
     Frame divided = frame;
     divided.parts *= parts;
     auto part = [&](int p) {
-      auto share = share_of(batch_, p, parts);
-      loop(divided, *variant(share.end - share.begin), share.begin, parts == 1 && frame.split);
+      const auto [begin, end] = share_of(batch_, p, parts);
+      loop(divided, end - begin == rows ? plain : *longer, begin, parts == 1 && frame.split);
     };
     if (parts == 1) return part(0);
     parallel(parts, part);
@@ -141,6 +143,26 @@ class ScanStep final : public Step {
   std::vector<int> y_outputs_;  ///< y -> output of the loop's program, -1 for histories and for ys that are carries
 
  private:
+  /// The plan for so many rows with its right operands packed.
+  struct Ready {
+    Ready(const ScanStep& scan, const Frame& frame, Index rows) : plan(*scan.variant(rows)), packs(plan.packs.size()) {
+      if (!packs.empty()) plan.pack(scan.bound(frame, 0), packs.data(), own, scan.steps_, frame);
+    }
+    const Plan& plan;
+    List<const PackedMatrix*> packs;
+    std::vector<std::unique_ptr<PackedMatrix>> own;
+  };
+
+  /// What the inputs of the loop's plan are bound to, from this row of the batch on, at the first step of time.
+  List<Binding> bound(const Frame& frame, Index row) const {
+    List<Binding> bound(inputs_.size());
+    for (std::size_t i = 0; i < bound.size(); ++i) {
+      bound[i].data = inputs_[i].slot.address(frame) + row * inputs_[i].row;
+      if (const int from = plan_inputs_[i]; from >= 0) bound[i].storage = frame.inputs[from].storage;
+    }
+    return bound;
+  }
+
   /// The plan for so many rows, made at its first use.
   const Plan* variant(Index rows) const {
     std::lock_guard lock(guard_);
@@ -152,7 +174,8 @@ class ScanStep final : public Step {
     return plan.get();
   }
 
-  void loop(const Frame& frame, const Plan& plan, Index row, bool split) const {
+  void loop(const Frame& frame, const Ready& ready, Index row, bool split) const {
+    const Plan& plan = ready.plan;
     std::size_t count = inputs_.size(), buffers = plan.buffers.size();
     // One block: the plan's arena, two places for each exchanged carry, addresses.
     Index bytes = plan.arena_bytes;
@@ -165,24 +188,16 @@ class ScanStep final : public Step {
     auto block = StorageRef::allocate(align(bytes) + 64);
     std::byte* arena = block->data();
 
-    List<Binding> bound(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      bound[i].data = inputs_[i].slot.address(frame) + row * inputs_[i].row;
-      int from = plan_inputs_[i];
-      if (from >= 0) bound[i].storage = frame.inputs[from].storage;
-    }
+    const List<Binding> bound = this->bound(frame, row);
     List<std::byte*> outputs(plan.outputs.size()), base(buffers), previous(static_cast<std::size_t>(carries_)), y_base(ys_.size());
     for (std::size_t y = 0; y < ys_.size(); ++y) y_base[y] = ys_[y].slot.address(frame) + row * ys_[y].row;
     plan.bind(bound, outputs, arena, base.data());
-    List<const PackedMatrix*> packs(plan.packs.size());
-    std::vector<std::unique_ptr<PackedMatrix>> own;
-    plan.pack(bound, packs.data(), own, steps_, frame);
 
     Frame inner = frame;
     inner.base = base.data();
     inner.row = row;
     inner.split = split;
-    inner.packs = packs.data();
+    inner.packs = ready.packs.data();
     inner.inputs = bound.data();
     inner.customs = frame.customs + closures_;
     for (int c = 0; c < carries_; ++c) previous[c] = bound[c].data;
