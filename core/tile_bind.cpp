@@ -83,12 +83,12 @@ void Run::collapse(const Shape& space) {
   for (auto& m : memory) m.row = m.stride[axes_ - 1];
 }
 
-/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 128 KB
+/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 256 KB
 /// (L2), for reading a register from there costs less than computing the chain again.
 void Run::choose() {
   const auto* fast = &plan_.whole[0];
   Index target = std::clamp<Index>(24 * 1024 / (std::max(fast->registers, 1) * size_), 256, 1024) / 256 * 256;
-  bool chunks = columns_ > target && (!plan_.any_narrow || columns_ * fast->registers * size_ > 128 * 1024);
+  bool chunks = columns_ > target && (!plan_.any_narrow || columns_ * fast->registers * size_ > 256 * 1024);
   const auto* family = chunks ? plan_.chunked : plan_.whole;
   hazards_ = &family[0].hazards;
   safe_ = std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return aliased(h); });
