@@ -229,6 +229,15 @@ int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index r
   return static_cast<int>(plan_.packs.size()) - 1;
 }
 
+void Lowering::may_overwrite(const Slot& to, const Slot& from) {
+  auto whole = [&](const Slot& s) {
+    const Buffer& b = plan_.buffers[s.buffer];
+    return b.kind == Buffer::Kind::arena && s.offset == 0 && s.dynamic.empty() && s.type.shape.size() * size_of(s.type.dtype) == b.bytes;
+  };
+  if (whole(to) && whole(from) && plan_.buffers[to.buffer].bytes == plan_.buffers[from.buffer].bytes)
+    plan_.buffers[to.buffer].over = from.buffer;
+}
+
 void Lowering::emit(std::unique_ptr<Step> step, std::span<const Slot> slots) {
   int now = static_cast<int>(plan_.steps.size());
   auto use = [&](int buffer) {
@@ -316,7 +325,8 @@ class Gaps {
 
 }  // namespace
 
-/// Offsets in the arena: buffers by first use, each in the smallest gap that takes it for as long as it lives.
+/// Offsets in the arena: buffers by first use, each over another that ends there if it may, or in the smallest gap that takes it for as
+/// long as it lives.
 void Lowering::layout() {
   constexpr Index alignment = 64;
   auto size_of_buffer = [&](int b) { return (plan_.buffers[b].bytes + alignment - 1) / alignment * alignment; };
@@ -329,10 +339,18 @@ void Lowering::layout() {
   std::stable_sort(ends.begin(), ends.end(), [&](int a, int b) { return plan_.buffers[a].last < plan_.buffers[b].last; });
   Gaps gaps;
   auto ended = ends.begin();
+  std::vector<char> taken(plan_.buffers.size());
   for (int b : order) {
     Buffer& buffer = plan_.buffers[b];
-    for (; plan_.buffers[*ended].last < buffer.first; ++ended) gaps.give(plan_.buffers[*ended].offset, size_of_buffer(*ended));
-    buffer.offset = gaps.take(size_of_buffer(b));
+    for (; plan_.buffers[*ended].last < buffer.first; ++ended)
+      if (!taken[*ended]) gaps.give(plan_.buffers[*ended].offset, size_of_buffer(*ended));
+    const int over = buffer.over;
+    if (over >= 0 && !taken[over] && plan_.buffers[over].last == buffer.first) {
+      taken[over] = 1;
+      buffer.offset = plan_.buffers[over].offset;
+    } else {
+      buffer.offset = gaps.take(size_of_buffer(b));
+    }
   }
   plan_.arena_bytes = gaps.end();
 }

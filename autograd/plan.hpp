@@ -105,6 +105,7 @@ struct Buffer {
   Index bytes = 0;
   int first = -1, last = -1;  ///< steps that use it
   Index offset = 0;           ///< in the arena
+  int over = -1;              ///< a buffer whose place it may take if that one's last step is its first
 };
 
 struct Plan {
@@ -193,6 +194,8 @@ class Lowering {
     emit(std::make_unique<Call>(std::move(run)), std::span(slots.begin(), slots.size()));
   }
   const Buffer& buffer(const Slot& slot) const { return plan_.buffers[slot.buffer]; }
+  /// Lets the step that first writes `to` write it over `from`, if both lie in the arena, are as long, and nobody reads `from` later.
+  void may_overwrite(const Slot& to, const Slot& from);
   /// Chooses the place of a value that has none yet and whose producer can write anywhere; false otherwise.
   bool place(int value, Slot slot);
 

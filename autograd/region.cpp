@@ -1,4 +1,5 @@
 // A fused region in a plan: its body becomes a program of the tile machine.
+#include <algorithm>
 #include <map>
 #include <rewind/autograd/elementwise.hpp>
 #include <rewind/autograd/plan.hpp>
@@ -62,6 +63,7 @@ class Builder {
       int v = body_.outputs[o];
       Slot to = l_.result(region_.first + static_cast<int>(o));
       add({.kind = TileProgram::Kind::store, .narrow = narrow_[v] != 0, .a = values_[v], .operand = operand(to, narrow_[v] != 0)});
+      if (!narrow_[v]) offer_place(operands_.size() - 1);
     }
     l_.emit(std::make_unique<RegionStep>(program_, space_, slots_, operands_, streams_), slots_);
   }
@@ -107,6 +109,19 @@ class Builder {
     slots_.push_back(slot);
     operands_.push_back(o);
     return static_cast<int>(slots_.size()) - 1;
+  }
+
+  /// A full result may be written over an operand that is read at the same points and nowhere else.
+  void offer_place(std::size_t result) const {
+    auto same = [&](const TileOperand& a, const TileOperand& b) { return std::equal(a.strides, a.strides + space_.rank(), b.strides); };
+    for (const auto& [read, load] : loads_) {
+      if (load < 0 || read.second) continue;
+      const auto o = static_cast<std::size_t>(program_.code[static_cast<std::size_t>(load)].operand);
+      const int buffer = slots_[o].buffer;
+      const auto readers = std::count_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.buffer == buffer; });
+      if (readers == 1 && slots_[o].type.dtype == slots_[result].type.dtype && same(operands_[o], operands_[result]))
+        return l_.may_overwrite(slots_[result], slots_[o]);
+    }
   }
 
   bool full_width(const Shape& s) const { return s.rank() > 0 && s.back() == space_.back() && space_.back() != 1; }
