@@ -8,6 +8,7 @@
 #include <rewind/autograd/elementwise.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/core/kernels.hpp>
+#include <set>
 #include <unordered_map>
 
 namespace rw::detail {
@@ -143,8 +144,9 @@ void emit_region(const Program& from, const std::vector<int>& members, const std
   for (std::size_t k = 0; k < outer.size(); ++k) number[outer[k]] = first + static_cast<int>(k);
 }
 
-/// A region that one other alone reads joins it, if what it reads is no more than what it would write: it only had to wait. Levels of what
-/// it reads are lower still, so nothing leaves the region that it joins and comes back.
+/// A region that one other alone reads joins it, if what it reads is no more than what it would write: it only had to wait. What it repeats
+/// along an axis, as a bias or a mean, is not counted. Levels of what it reads are lower still, so nothing leaves the region that it joins
+/// and comes back.
 class Joining {
  public:
   Joining(const Program& program, const std::vector<int>& made, std::vector<Region>& regions, const std::vector<int>& member)
@@ -184,11 +186,16 @@ class Joining {
     members_[reader].insert(members_[reader].end(), members_[r].begin(), members_[r].end());
   }
   Index bytes(int v) const { return program_.types[v].shape.size() * size_of(program_.types[v].dtype); }
+  bool repeated(int v, const Space& space) const {
+    const Shape& shape = program_.types[v].shape;
+    return shape.rank() <= space.lead.rank() || shape.size() < space.lead.size() * std::max<Index>(space.columns, 1);
+  }
 
   /// The region that reads all that `r` writes; -1 if there is no such, or if it would read more in its place.
   int only_reader(int r) const {
     int reader = -1;
     Index written = 0, read = 0;
+    std::set<int> operands;
     for (int n : members_[r]) {
       const auto& c = program_.code[n];
       bool outside = false;
@@ -202,8 +209,9 @@ class Joining {
       }
       if (outside) written += bytes(c.first);
       for (int v : c.inputs)
-        if (program_.types[v].shape.size() > 1 && (made_[v] < 0 || member_[made_[v]] < 0 || find(member_[made_[v]]) != r)) read += bytes(v);
+        if (!repeated(v, regions_[r].space) && (made_[v] < 0 || member_[made_[v]] < 0 || find(member_[made_[v]]) != r)) operands.insert(v);
     }
+    for (int v : operands) read += bytes(v);
     return read <= written ? reader : -1;
   }
 
