@@ -1,5 +1,6 @@
-// Common subexpressions: equal operation, attributes and operands give equal results, so they are computed once. A scan's equal ys too, and
-// what is detached is what it was.
+// Common subexpressions: equal operation, attributes and operands give equal results, so they are computed once. A scan's equal ys too, a y
+// that is an x, and what is detached is what it was.
+#include <algorithm>
 #include <bit>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
@@ -64,12 +65,18 @@ void merge_common(Program& program) {
       keep[i] = 0;
     } else if (c.op == &scan_operator) {
       const auto& outputs = c.body->program.outputs;
-      for (int y = c.body->carries; y < static_cast<int>(outputs.size()); ++y)
+      const auto x = c.body->program.inputs.begin() + c.body->carries, end = x + c.body->xs;
+      for (int y = c.body->carries; y < static_cast<int>(outputs.size()); ++y) {
+        if (auto at = std::find(x, end, outputs[y]); at != end) {
+          number[c.first + y] = c.inputs[c.body->carries + (at - x)];
+          continue;
+        }
         for (int z = c.body->carries; z < y; ++z)
           if (outputs[y] == outputs[z]) {
             number[c.first + y] = c.first + z;
             break;
           }
+      }
     }
   }
   for (int& v : program.outputs) v = number[v];
