@@ -100,6 +100,29 @@ TEST_CASE("passes: common: a y of a loop that is an x is the x") {
   CHECK(text.substr(text.rfind("return")) == "return %2, %1\n");
 }
 
+TEST_CASE("passes: common: carries that begin alike and go on alike are one") {
+  auto x = leaf({5, 2, 3}), zero = leaf({3}), other = leaf({3}) + 1;
+  using Two = std::vector<Variable>;
+  auto carries = [&](const Two& first, auto next) {
+    auto last = scan([&](const Two& s, const Variable& x) { return std::pair{next(s, x), x}; }, first, x).first;
+    auto text = after(
+        [](detail::Program& p) {
+          detail::merge_common(p);
+          detail::remove_dead_code(p);
+        },
+        {last[0], last[1]});
+    auto scanned = text.substr(text.rfind('\n', text.find("scan(")) + 1);
+    return count(scanned.substr(0, scanned.find('=')), "%");
+  };
+  auto sums = [](const Two& s, const Variable& x) { return Two{s[0] + sum(x, 0), s[1] + sum(x, 0)}; };
+  CHECK(carries({zero, zero}, sums) == 1);
+  CHECK(carries({zero, other}, sums) == 2);
+  CHECK(carries({zero, zero}, [](const Two& s, const Variable& x) { return Two{s[0] + sum(x, 0), s[1] - sum(x, 0)}; }) == 2);
+  CHECK(carries({zero, zero}, [](const Two& s, const Variable& x) { return Two{s[0] + sum(x, 0), s[0] * sum(x, 0)}; }) == 2);
+  CHECK(carries({zero, zero}, [](const Two& s, const Variable& x) { return Two{s[0] + x[0], s[1] + x[1]}; }) == 2);
+  CHECK(carries({zero, zero}, [](const Two& s, const Variable&) { return s; }) == 1);
+}
+
 TEST_CASE("gradient of a loop: of a normalised product, the product and what each row needs are kept") {
   auto w = leaf({8, 8}), u = leaf({3, 8}), x = leaf({5, 2, 3}), h = leaf({2, 8});
   auto run = [&](auto normal) {
