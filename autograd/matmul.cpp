@@ -177,9 +177,9 @@ class MatmulStepsOperator final : public Operator {
       Slot s = l.slot(value);
       return s.strides[2] == 1 || s.shape()[2] == 1 ? s : l.dense_copy(s);
     };
-    Slot a = rows_contiguous(i.inputs[0]), b = rows_contiguous(i.inputs[1]), c = l.dense_result(i.first);
+    Slot a = rows_contiguous(i.inputs[0]), b = rows_contiguous(i.inputs[1]);
     bool reversed = i.attributes[0], continues = i.inputs.size() > 2;
-    if (continues) l.emit_copy(l.slot(i.inputs[2]), c);
+    Slot c = continues ? l.continued(i.first, i.inputs[2]) : l.dense_result(i.first);
     l.emit({a, b, c}, [=](const Frame& f) {
       const Shape &sa = a.shape(), &sb = b.shape();
       Index size = size_of(c.type.dtype), last = reversed ? sa[0] - 1 : 0, sign = reversed ? -1 : 1;

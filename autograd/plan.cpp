@@ -63,7 +63,15 @@ std::shared_ptr<Plan> make_plan(Program program, const PlanOptions& options) {
 }
 
 Lowering::Lowering(const Program& p, Plan& plan, const PlanOptions& options)
-    : program(p), plan_(plan), options_(options), slots_(p.types.size()), placed_(p.types.size()), producers_(producers(p)) {}
+    : program(p),
+      plan_(plan),
+      options_(options),
+      slots_(p.types.size()),
+      placed_(p.types.size()),
+      producers_(producers(p)),
+      uses_(count_uses(p)) {
+  plan.in_place.resize(options.over.size());
+}
 
 int Lowering::new_buffer(Buffer::Kind kind, int index, Index bytes) {
   Buffer b;
@@ -158,6 +166,25 @@ Slot Lowering::dense_result(int value) {
 
 void Lowering::finish(int value, const Slot& written) {
   if (written.buffer != slots_[value].buffer) emit_copy(written, slots_[value]);
+}
+
+Slot Lowering::continued(int value, int operand) {
+  Slot to = dense_result(value);
+  if (!written_over(to, operand)) emit_copy(slots_[operand], to);
+  return to;
+}
+
+bool Lowering::written_over(const Slot& to, int v) {
+  while (uses_[v] == 1 && producers_[v] >= 0 && program.code[producers_[v]].op == &reshape_operator)
+    v = program.code[producers_[v]].inputs[0];
+  if (uses_[v] != 1 || producers_[v] >= 0) return false;
+  const Buffer &from = plan_.buffers[slots_[v].buffer], &target = plan_.buffers[to.buffer];
+  bool whole = to.offset == 0 && to.type.shape.size() * size_of(to.type.dtype) == target.bytes && from.bytes == target.bytes;
+  if (!whole || from.kind != Buffer::Kind::input || target.kind != Buffer::Kind::output) return false;
+  auto input = static_cast<std::size_t>(from.index);
+  if (input >= options_.over.size() || options_.over[input] != target.index) return false;
+  plan_.in_place[input] = 1;
+  return true;
 }
 
 void Lowering::alias(int value, Slot slot) {

@@ -117,6 +117,7 @@ struct Plan {
   Index arena_bytes = 0;
   std::shared_ptr<const Program> program;  ///< after all passes
   std::vector<PackRequest> packs;
+  std::vector<char> in_place;  ///< of each input: its output (PlanOptions::over) must be bound to the same memory
 
   /// Addresses of all buffers, given those of inputs, outputs and arena; base has buffers.size() entries.
   void bind(std::span<const Binding> inputs, std::span<std::byte* const> outputs, std::byte* arena, std::byte** base) const;
@@ -142,6 +143,7 @@ struct Plan {
 struct PlanOptions {
   bool own_outputs = false;  ///< every output in a buffer of its own, as the loop of a scan needs; otherwise it may be a view of an input
   int constants_from = 0;    ///< inputs from this one on do not change while the plan is run again and again: their packs may be kept
+  std::vector<int> over;     ///< of each input: the output that may be written over it, -1 for none; empty: there are none
 };
 
 /// Makes a plan of a program: passes, lowering, layout of the arena.
@@ -165,6 +167,9 @@ class Lowering {
   /// The same, dense even if a place was chosen; `finish` copies it there.
   Slot dense_result(int value);
   void finish(int value, const Slot& written);
+  /// The same for a dense result that continues from an operand, whose value it has when the next step runs: in the operand's own place, if
+  /// the options let the two share one and nobody else reads the operand; otherwise it is copied.
+  Slot continued(int value, int operand);
   /// A dense copy of a slot; a copy in another dtype; the step that copies.
   Slot dense_copy(const Slot& slot);
   Slot converted(int value, DType dtype);
@@ -200,6 +205,7 @@ class Lowering {
   bool place(int value, Slot slot);
 
  private:
+  bool written_over(const Slot& to, int operand);
   void place_outputs();
   void place_concatenations();
   void copy_outputs();
@@ -211,7 +217,7 @@ class Lowering {
   PlanOptions options_;
   std::vector<Slot> slots_;
   std::vector<char> placed_;  ///< slot chosen before the value is made
-  std::vector<int> producers_;
+  std::vector<int> producers_, uses_;
   const Instruction* current_ = nullptr;  ///< that is being lowered
   bool copying_ = false;
 };

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <rewind/autograd/scan_operator.hpp>
+#include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
 #include <rewind/core/team.hpp>
 
@@ -17,7 +18,7 @@ namespace {
 
 /// Where a carry's next value goes.
 enum class Target : std::uint8_t {
-  exchange,  ///< two buffers in turn
+  exchange,  ///< the last value's place, if each step may write over the value that it reads; else two buffers in turn
   y,         ///< it is a y
   history,   ///< the carry itself is a y: the next step's place there
 };
@@ -168,7 +169,9 @@ class ScanStep final : public Step {
     std::lock_guard lock(guard_);
     for (const auto& [count, plan] : variants_)
       if (count == rows) return plan.get();
-    PlanOptions options{.own_outputs = true, .constants_from = carries_ + xs_};
+    PlanOptions options{.own_outputs = true, .constants_from = carries_ + xs_, .over = std::vector<int>(inputs_.size(), -1)};
+    for (int c = 0; c < carries_; ++c)
+      if (plans_[c].target == Target::exchange) options.over[c] = plans_[c].output;
     auto plan = make_plan(rows_.empty() ? program_ : for_rows(program_, rows_, rows), options);
     variants_.emplace_back(rows, plan);
     return plan.get();
@@ -177,13 +180,13 @@ class ScanStep final : public Step {
   void loop(const Frame& frame, const Ready& ready, Index row, bool split) const {
     const Plan& plan = ready.plan;
     std::size_t count = inputs_.size(), buffers = plan.buffers.size();
-    // One block: the plan's arena, two places for each exchanged carry, addresses.
+    // One block: the plan's arena, two places for each carry that is exchanged.
     Index bytes = plan.arena_bytes;
     List<Index> exchange(static_cast<std::size_t>(carries_));
     auto align = [](Index n) { return (n + 63) / 64 * 64; };
     for (int c = 0; c < carries_; ++c) {
       exchange[c] = align(bytes);
-      if (plans_[c].target == Target::exchange) bytes = exchange[c] + 2 * align(inputs_[c].bytes);
+      if (plans_[c].target == Target::exchange && !plan.in_place[c]) bytes = exchange[c] + 2 * align(inputs_[c].bytes);
     }
     auto block = StorageRef::allocate(align(bytes) + 64);
     std::byte* arena = block->data();
@@ -200,8 +203,19 @@ class ScanStep final : public Step {
     inner.packs = ready.packs.data();
     inner.inputs = bound.data();
     inner.customs = frame.customs + closures_;
-    for (int c = 0; c < carries_; ++c) previous[c] = bound[c].data;
     auto rows_bytes = [&](int c) { return divided_bytes(c, plan); };
+    for (int c = 0; c < carries_; ++c) {
+      const Slot& first = inputs_[c].slot;
+      previous[c] = bound[c].data;
+      if (!plan.in_place[c] && first.dense()) continue;
+      // The other one of an exchange: the first step writes to place 0.
+      previous[c] = plan.in_place[c] ? last_address(frame, c, row) : arena + exchange[c] + align(inputs_[c].bytes);
+      if (first.dense()) {
+        std::memcpy(previous[c], bound[c].data, static_cast<std::size_t>(rows_bytes(c)));
+      } else {
+        copy(first.view(frame), {previous[c], first.type.dtype, first.shape(), contiguous_strides(first.shape())});
+      }
+    }
     for (Index k = 0; k < steps_; ++k) {
       Index t = reverse_ ? steps_ - 1 - k : k, after = reverse_ ? t - 1 : t + 1;
       bool final = k + 1 == steps_;
@@ -224,10 +238,10 @@ class ScanStep final : public Step {
           to = y_base[p.y] + t * ys_[p.y].step;
         } else if (p.target == Target::history && !final) {
           to = y_base[p.history] + after * ys_[p.history].step;
-        } else if (final) {
+        } else if (final || plan.in_place[c]) {
           to = last_address(frame, c, row);
         } else {
-          to = p.target == Target::exchange ? arena + exchange[c] + (k & 1) * align(inputs_[c].bytes) : last_address(frame, c, row);
+          to = arena + exchange[c] + (k & 1) * align(inputs_[c].bytes);
         }
         base[count + static_cast<std::size_t>(p.output)] = to;
         previous[c] = to;
@@ -276,16 +290,6 @@ void lower_scan(Lowering& l, const Instruction& i) {
   auto step = std::make_unique<ScanStep>(body, reverse, steps);
   step->closures_ = i.attributes[2];
   auto is_row = [&](int v) { return !step->rows_.empty() && step->rows_[v] == Rows::row; };
-  std::vector<Slot> used;
-  for (std::size_t k = 0; k < i.inputs.size(); ++k) {
-    bool stacked = static_cast<int>(k) >= carries && static_cast<int>(k) < carries + body.xs;
-    Slot s = l.dense(i.inputs[k]);
-    used.push_back(s);
-    step->inputs_.push_back(lane(s, stacked, is_row(p.inputs[k])));
-    bool counted = !stacked && static_cast<int>(k) >= carries && l.buffer(s).kind == Buffer::Kind::input && s.dynamic.empty();
-    step->plan_inputs_.push_back(counted ? l.buffer(s).index : -1);
-  }
-
   // Which ys are carries: they share memory, so that nothing is written twice.
   step->plans_.resize(carries);
   step->y_outputs_.assign(ys, -1);
@@ -318,6 +322,16 @@ void lower_scan(Lowering& l, const Instruction& i) {
   }
   step->program_ = std::move(loop);
 
+  std::vector<Slot> used;
+  for (std::size_t k = 0; k < i.inputs.size(); ++k) {
+    bool stacked = static_cast<int>(k) >= carries && static_cast<int>(k) < carries + body.xs;
+    bool copied = static_cast<int>(k) < carries && step->plans_[k].target == Target::exchange && step->rows_.empty();  // by the loop
+    Slot s = copied ? l.slot(i.inputs[k]) : l.dense(i.inputs[k]);
+    used.push_back(s);
+    step->inputs_.push_back(lane(s, stacked, is_row(p.inputs[k])));
+    bool counted = !stacked && static_cast<int>(k) >= carries && l.buffer(s).kind == Buffer::Kind::input && s.dynamic.empty();
+    step->plan_inputs_.push_back(counted ? l.buffer(s).index : -1);
+  }
   for (int c = 0; c < carries; ++c) {
     step->last_.push_back(l.dense_result(i.first + c));
     used.push_back(step->last_.back());
