@@ -7,6 +7,7 @@
 #include <map>
 #include <rewind/autograd/differentiate.hpp>
 #include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/residuals.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
@@ -19,7 +20,9 @@ namespace {
 /// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
 struct Wish {
   List<char> incoming, wanted;
-  bool again = false;  ///< the body runs again in the backward pass; carries alone are kept
+  bool again = false;      ///< the body runs again in the backward pass; carries alone are kept
+  bool in_chunks = false;  ///< the body is one loop in chunks: its sums go on from one to the next
+  void of(const Node& scan) { again = scan.attributes[3] > 0, in_chunks = scan.attributes[3] == whole_loop; }
   auto operator<=>(const Wish&) const = default;
 };
 
@@ -201,34 +204,63 @@ class Differentiator {
     for (; o < d_.carries.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     for (int accumulator : accumulators) {
       const Type type = p.types[accumulator];
-      if (int total = wish_.again ? continued(p, accumulator, number[joint_.outputs[o]]) : -1; total >= 0) {
-        p.outputs.push_back(total);
-        ++o;
-        continue;
-      }
-      p.outputs.push_back(p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, number[joint_.outputs[o++]]}, type));
+      const int sum = number[joint_.outputs[o++]];
+      const bool one_chain = wish_.again || wish_.in_chunks;
+      const int total = one_chain && count_uses(p)[sum] == 0 ? continued(p, accumulator, sum) : -1;
+      p.outputs.push_back(total >= 0 ? total : p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, sum}, type));
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
+    if (wish_.in_chunks) {
+      const auto uses = count_uses(p);
+      std::vector<char> keep;
+      for (const auto& i : p.code) keep.push_back(!is_add(i) || uses[i.first] > 0);
+      compact(p, keep);
+    }
     d_.backward = intern_body(std::move(p), backward_carries, xs);
   }
 
-  /// accumulator + a loop's sum from zero is the loop's sum from the accumulator: one chain over all chunks. -1 if `sum` is no such sum.
-  static int continued(Program& p, int accumulator, int sum) {
-    auto made = producers(p);
-    if (made[sum] < 0 || count_uses(p)[sum] != 0) return -1;
+  /// accumulator + a loop's sum from zero is the loop's sum from the accumulator: one chain over all chunks. Where the body is a loop in
+  /// chunks, so is the sum of those of two loops: the second starts from the first's, and the addition has no reader any more. -1 if `sum`,
+  /// which has no reader, is no such sum.
+  int continued(Program& p, int accumulator, int sum) const {
+    const auto made = producers(p);
+    if (made[sum] < 0) return -1;
     Instruction& loop = p.code[made[sum]];
-    int c = sum - loop.first;
-    if (loop.op != &scan_operator || c >= loop.body->carries) return -1;
-    const Program& step = loop.body->program;
-    int in = step.inputs[c], out = step.outputs[c], add = producers(step)[out], v = loop.inputs[c];
-    auto uses = count_uses(step);
-    bool adds = add >= 0 && step.code[add].op == &elementwise_operator(op::code<op::Add>) && step.code[add].inputs[0] == in;
-    if (!adds || uses[in] != 1 || uses[out] != 1) return -1;
+    if (wish_.in_chunks && is_add(loop)) {
+      const auto uses = count_uses(p);
+      const int first = loop.inputs[0], second = loop.inputs[1];
+      if (uses[first] != 1 || uses[second] != 1 || continued(p, accumulator, first) < 0) return -1;
+      const int total = continued(p, first, second);
+      return total < 0 ? sum : total;
+    }
+    const int c = sum - loop.first;
+    if (loop.op != &scan_operator || !adds_up(*loop.body, c)) return -1;
+    int v = loop.inputs[c];
     while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator))
       v = p.code[made[v]].inputs[0];
     if (made[v] < 0 || p.code[made[v]].op != &constant_operator || p.code[made[v]].attributes[0] != 0) return -1;
     loop.inputs[c] = accumulator;
     return sum;
+  }
+
+  static bool is_add(const Instruction& i) { return i.op == &elementwise_operator(op::code<op::Add>); }
+
+  /// Whether all that a loop does to its c-th carry is to add to it, step after step, and nothing else reads it.
+  static bool adds_up(const Body& body, int c) {
+    if (c >= body.carries) return false;
+    const Program& p = body.program;
+    const auto made = producers(p);
+    const auto uses = count_uses(p);
+    const int in = p.inputs[c];
+    if (uses[in] != 1 || p.outputs[c] == in) return false;
+    for (int v = p.outputs[c]; v != in;) {
+      if (uses[v] != 1 || made[v] < 0) return false;
+      const Instruction& i = p.code[made[v]];
+      const int at = v - i.first;
+      if (!is_add(i) && !(i.op == &scan_operator && adds_up(*i.body, at))) return false;
+      v = i.inputs[at];
+    }
+    return true;
   }
 
   const Body& body_;
@@ -320,7 +352,7 @@ Index history_of_step(const Body& body, const Closures& closures) {
 void keep_for_gradient(Node& node) {
   const Body& body = *node.body;
   Wish wish = whole_wish(body);
-  wish.again = node.attributes[3];
+  wish.of(node);
   auto d = derivative_of(body, node.closures, wish);
   add_ys(node, d->residuals, d->forward.get());
 }
@@ -333,7 +365,7 @@ void scan_gradient(Pullback& p) {
   Wish wish;
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
-  wish.again = node.attributes[3];
+  wish.of(node);
   auto derivative = derivative_of(*body, node.closures, wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
@@ -358,8 +390,9 @@ void scan_gradient(Pullback& p) {
     if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);
     types.push_back(t);
   }
-  auto made = record(scan_operator, {!node.attributes[0], steps, 0, node.attributes[3]}, std::move(values), std::move(types), d.backward,
-                     d.closures);
+  Attributes attributes = node.attributes;
+  attributes[0] = !attributes[0], attributes[2] = 0;
+  auto made = record(scan_operator, attributes, std::move(values), std::move(types), d.backward, d.closures);
   std::size_t o = 0;
   for (int c : d.carries) p.add(c, made[o++]);
   for (int i : d.captures) p.add(i, made[o++]);

@@ -77,10 +77,11 @@ double work(const Program& p) {
 
 class ScanStep final : public Step {
  public:
-  ScanStep(const Body& body, bool reverse, Index steps) : reverse_(reverse), steps_(steps), carries_(body.carries), xs_(body.xs) {
+  ScanStep(const Body& body, const Attributes& scan)
+      : reverse_(scan[0]), steps_(scan[1]), closures_(scan[2]), numbers_(scan), carries_(body.carries), xs_(body.xs) {
     rows_ = row_classes(body);
     batch_ = rows_.empty() ? 1 : body.program.types[body.program.inputs[0]].shape[0];
-    work_ = work(body.program) * static_cast<double>(steps);
+    work_ = work(body.program) * static_cast<double>(steps_);
   }
 
   void run(const Frame& frame) const override {
@@ -101,10 +102,10 @@ class ScanStep final : public Step {
   }
 
   bool reverse_;
-  Index steps_;
+  Index steps_, closures_;  ///< closures: first of those that its body calls
+  StepNumbers numbers_;
   int carries_, xs_;
-  Index closures_ = 0;  ///< first of those that its body calls
-  Program program_;     ///< the body with the outputs that are really written
+  Program program_;  ///< the body with the outputs that are really written
   std::vector<Rows> rows_;
   Index batch_;
   double work_;
@@ -192,7 +193,7 @@ class ScanStep final : public Step {
         base[count + static_cast<std::size_t>(p.output)] = to;
         previous[c] = to;
       }
-      inner.step = frame.step * static_cast<std::uint64_t>(steps_) + static_cast<std::uint64_t>(t);
+      inner.step = numbers_.of(frame.step, t);
       plan.run(inner);
     }
     for (int c = 0; c < carries_; ++c) {
@@ -231,10 +232,8 @@ void lower_scan(Lowering& l, const Instruction& i) {
   const Body& body = *i.body;
   const Program& p = body.program;
   bool reverse = i.attributes[0];
-  Index steps = i.attributes[1];
   int carries = body.carries, ys = body.ys();
-  auto step = std::make_unique<ScanStep>(body, reverse, steps);
-  step->closures_ = i.attributes[2];
+  auto step = std::make_unique<ScanStep>(body, i.attributes);
   auto is_row = [&](int v) { return !step->rows_.empty() && step->rows_[v] == Rows::row; };
   std::vector<Slot> used;
   for (std::size_t k = 0; k < i.inputs.size(); ++k) {
