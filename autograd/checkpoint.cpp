@@ -3,6 +3,7 @@
 // is a chunk of its own. Both stand in one body, so that their sums are one chain over all steps.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/scan.hpp>
 #include <rewind/autograd/scan_operator.hpp>
@@ -29,9 +30,10 @@ Index within(Index budget, Index steps, const Body& body, const Closures& closur
   return best;
 }
 
-/// The one body for all such loops over this body: found by it, not by its text.
+/// The one body for all such loops over this body: found by it, not by its text. By reference, for what a function holds is allocated.
 std::shared_ptr<const Body> body_over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent) {
-  return derived_body(*body, {reverse, static_cast<std::uint64_t>(extent)}, [&] { return over_chunk(body, reverse, extent); });
+  auto make = [&] { return over_chunk(body, reverse, extent); };
+  return derived_body(*body, {reverse, static_cast<std::uint64_t>(extent)}, std::ref(make));
 }
 
 }  // namespace
@@ -45,9 +47,8 @@ Index chunk_of(const Checkpoint& wish, Index steps, const Body& body, const Clos
 std::shared_ptr<const Body> body_in_chunks(const std::shared_ptr<const Body>& body, bool reverse, Index steps, Index extent) {
   auto time = stretches(reverse, steps, extent);
   for (auto& s : time) s.over_chunk = body_over_chunk(body, reverse, s.extent);
-  return derived_body(*body, {reverse, static_cast<std::uint64_t>(extent), static_cast<std::uint64_t>(steps)}, [&] {
-    return in_chunks(*body, {reverse, steps}, time, body->closures);
-  });
+  auto make = [&] { return in_chunks(*body, {reverse, steps}, time, body->closures); };
+  return derived_body(*body, {reverse, static_cast<std::uint64_t>(extent), static_cast<std::uint64_t>(steps)}, std::ref(make));
 }
 
 }  // namespace rw::detail

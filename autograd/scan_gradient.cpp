@@ -7,8 +7,8 @@
 #include <map>
 #include <rewind/autograd/differentiate.hpp>
 #include <rewind/autograd/ops.hpp>
-#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/residuals.hpp>
+#include <rewind/autograd/running_sum.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/autograd/trace.hpp>
@@ -205,62 +205,12 @@ class Differentiator {
     for (int accumulator : accumulators) {
       const Type type = p.types[accumulator];
       const int sum = number[joint_.outputs[o++]];
-      const bool one_chain = wish_.again || wish_.in_chunks;
-      const int total = one_chain && count_uses(p)[sum] == 0 ? continued(p, accumulator, sum) : -1;
+      const int total = wish_.again || wish_.in_chunks ? continued_sum(p, accumulator, sum, wish_.in_chunks) : -1;
       p.outputs.push_back(total >= 0 ? total : p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, sum}, type));
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
-    if (wish_.in_chunks) {
-      const auto uses = count_uses(p);
-      std::vector<char> keep;
-      for (const auto& i : p.code) keep.push_back(!is_add(i) || uses[i.first] > 0);
-      compact(p, keep);
-    }
+    if (wish_.in_chunks) remove_unread_additions(p);
     d_.backward = intern_body(std::move(p), backward_carries, xs);
-  }
-
-  /// accumulator + a loop's sum from zero is the loop's sum from the accumulator: one chain over all chunks. Where the body is a loop in
-  /// chunks, so is the sum of those of two loops: the second starts from the first's, and the addition has no reader any more. -1 if `sum`,
-  /// which has no reader, is no such sum.
-  int continued(Program& p, int accumulator, int sum) const {
-    const auto made = producers(p);
-    if (made[sum] < 0) return -1;
-    Instruction& loop = p.code[made[sum]];
-    if (wish_.in_chunks && is_add(loop)) {
-      const auto uses = count_uses(p);
-      const int first = loop.inputs[0], second = loop.inputs[1];
-      if (uses[first] != 1 || uses[second] != 1 || continued(p, accumulator, first) < 0) return -1;
-      const int total = continued(p, first, second);
-      return total < 0 ? sum : total;
-    }
-    const int c = sum - loop.first;
-    if (loop.op != &scan_operator || !adds_up(*loop.body, c)) return -1;
-    int v = loop.inputs[c];
-    while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator))
-      v = p.code[made[v]].inputs[0];
-    if (made[v] < 0 || p.code[made[v]].op != &constant_operator || p.code[made[v]].attributes[0] != 0) return -1;
-    loop.inputs[c] = accumulator;
-    return sum;
-  }
-
-  static bool is_add(const Instruction& i) { return i.op == &elementwise_operator(op::code<op::Add>); }
-
-  /// Whether all that a loop does to its c-th carry is to add to it, step after step, and nothing else reads it.
-  static bool adds_up(const Body& body, int c) {
-    if (c >= body.carries) return false;
-    const Program& p = body.program;
-    const auto made = producers(p);
-    const auto uses = count_uses(p);
-    const int in = p.inputs[c];
-    if (uses[in] != 1 || p.outputs[c] == in) return false;
-    for (int v = p.outputs[c]; v != in;) {
-      if (uses[v] != 1 || made[v] < 0) return false;
-      const Instruction& i = p.code[made[v]];
-      const int at = v - i.first;
-      if (!is_add(i) && !(i.op == &scan_operator && adds_up(*i.body, at))) return false;
-      v = i.inputs[at];
-    }
-    return true;
   }
 
   const Body& body_;

@@ -111,9 +111,9 @@ Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index 
   return program;
 }
 
-std::vector<Stretch> stretches(bool reverse, Index steps, Index extent) {
+List<Stretch> stretches(bool reverse, Index steps, Index extent) {
   const Index left = steps % extent;
-  std::vector<Stretch> time{{reverse ? left : 0, steps / extent, extent}};
+  List<Stretch> time{{reverse ? left : 0, steps / extent, extent}};
   if (left) time.push_back({reverse ? 0 : steps - left, 1, left});
   return time;
 }

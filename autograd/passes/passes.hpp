@@ -75,7 +75,7 @@ struct Stretch {
   std::shared_ptr<const Body> over_chunk = nullptr;
 };
 /// All of a loop's time, in the order in which it runs: chunks of `extent` steps, and what is left in one that is shorter.
-std::vector<Stretch> stretches(bool reverse, Index steps, Index extent);
+List<Stretch> stretches(bool reverse, Index steps, Index extent);
 /// A loop of this body and these attributes as loops over chunks of time, one behind the other: inputs and outputs are those of the loop,
 /// whose closures stand at 0, and again for each further stretch `closures` behind.
 Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stretch> time, Index closures);
