@@ -178,7 +178,7 @@ List<std::pair<StorageRef, Index>> run(const Plan& plan, const List<Value*>& inp
   List<const PackedMatrix*> packs(plan.packs.size());
   std::vector<std::unique_ptr<PackedMatrix>> own;
   Frame frame;
-  plan.pack(bound, packs.data(), own, frame);
+  plan.pack(bound, packs.data(), own, 1, frame);
   frame.base = base.data();
   frame.inputs = bound.data();
   frame.packs = packs.data();

@@ -104,11 +104,8 @@ class MatmulOperator final : public Operator {
     Index a_batch = rows * a_row, b_batch = (tb ? e.n : e.k) * b_row;
     if (ta) std::swap(a_row, a_column);
     if (tb) std::swap(b_row, b_column);
-    int pack = e.batched || ta ? -1 : l.pack_request(b, dtype, e.k, e.n, b_row, b_column);
-    // A right operand that was computed is packed once for so many rows, not for each share of L2 that they fill: 1.15 to 1.2 times as fast
-    // at 1120 rows, the same at 256.
-    constexpr Index worth_packing = 512;
-    bool pack_here = pack < 0 && !e.batched && !ta && e.m >= worth_packing;
+    int pack = e.batched || ta ? -1 : l.pack_request(b, dtype, e.k, e.n, b_row, b_column, e.m);
+    bool pack_here = pack < 0 && !e.batched && !ta && runs_worth_packing(e.m, b_column) <= 1;
     l.emit({a, b, target}, [=](const Frame& f) {
       Index size = size_of(dtype);
       for (Index n = 0; n < e.batch; ++n) {

@@ -35,14 +35,17 @@ void Plan::bind(std::span<const Binding> inputs, std::span<std::byte* const> to,
 }
 
 void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_operands, std::vector<std::unique_ptr<PackedMatrix>>& own,
-                const Frame& frame) const {
+                Index runs, const Frame& frame) const {
   if (packs.empty()) return;
   const PackCharge charge(frame);
   for (std::size_t p = 0; p < packs.size(); ++p) {
     const auto& r = packs[p];
     const Binding& in = inputs[static_cast<std::size_t>(r.input)];
     if (in.storage) {
-      packed_operands[p] = &packed(*in.storage, in.data - in.storage->data() + r.offset, r.dtype, r.k, r.n, r.row, r.column);
+      const Index offset = in.data - in.storage->data() + r.offset;
+      packed_operands[p] = packed_if_worth(*in.storage, offset, r.dtype, r.k, r.n, r.row, r.column, r.rows, runs);
+    } else if (runs < runs_worth_packing(r.rows, r.column)) {
+      packed_operands[p] = nullptr;
     } else {
       own.push_back(std::make_unique<PackedMatrix>(r.dtype, r.k, r.n, Matrix{in.data + r.offset, r.row, r.column}));
       packed_operands[p] = own.back().get();
@@ -212,14 +215,15 @@ void Lowering::offset_by(Slot& s, int start, Index stride) {
   s.dynamic.push_back({at.buffer, at.offset * 8, at.type.dtype == DType::f64, stride});
 }
 
-int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column) {
+int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column, Index rows) {
   const Buffer& buffer = plan_.buffers[b.buffer];
   if (buffer.kind != Buffer::Kind::input || !b.dynamic.empty() || k == 0 || n == 0 || buffer.index < options_.constants_from) return -1;
-  PackRequest r{buffer.index, b.offset * size_of(dtype), dtype, k, n, row, column};
+  PackRequest r{buffer.index, b.offset * size_of(dtype), dtype, k, n, row, column, rows};
   for (std::size_t p = 0; p < plan_.packs.size(); ++p) {
-    const auto& q = plan_.packs[p];
-    if (q.input == r.input && q.offset == r.offset && q.k == k && q.n == n && q.row == row && q.column == column)
-      return static_cast<int>(p);
+    auto& q = plan_.packs[p];
+    if (q.input != r.input || q.offset != r.offset || q.k != k || q.n != n || q.row != row || q.column != column) continue;
+    q.rows = std::max(q.rows, rows);
+    return static_cast<int>(p);
   }
   plan_.packs.push_back(r);
   return static_cast<int>(plan_.packs.size()) - 1;

@@ -62,12 +62,13 @@ class Step {
   virtual void run(const Frame& frame) const = 0;
 };
 
-/// A right operand of products that lies in an input: packed once while the input is unchanged.
+/// A right operand of products that lies in an input: packed once while the input is unchanged, if that is less work.
 struct PackRequest {
   int input;
   Index offset;  ///< bytes from the input's first element
   DType dtype;
   Index k, n, row, column;
+  Index rows;  ///< of the left operand; the most of several products
 };
 
 extern std::atomic<bool> profiling;  ///< a profile is taken (profile.hpp)
@@ -122,8 +123,9 @@ struct Plan {
     if (profiling.load(std::memory_order_relaxed)) return run_profiled(frame);
     for (const auto& step : steps) step->run(frame);
   }
-  /// The packed right operands for a run in this frame or inside of it. `own` keeps those that lie in no storage.
-  void pack(std::span<const Binding> inputs, const PackedMatrix** packs, std::vector<std::unique_ptr<PackedMatrix>>& own,
+  /// The packed right operands for so many runs in this frame or inside of it; null where packing is not worth it. `own` keeps those
+  /// that lie in no storage.
+  void pack(std::span<const Binding> inputs, const PackedMatrix** packs, std::vector<std::unique_ptr<PackedMatrix>>& own, Index runs,
             const Frame& frame) const;
 
  private:
@@ -167,7 +169,7 @@ class Lowering {
   Slot converted(int value, DType dtype);
   void emit_copy(const Slot& from, const Slot& to);
   /// The number of a request to keep a right operand packed, -1 if it does not lie in an input.
-  int pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column);
+  int pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column, Index rows);
   /// A result that is a view of something that lies there already.
   void alias(int value, Slot slot);
   /// Memory for the time of the next step.
