@@ -199,6 +199,7 @@ class Lowering {
  private:
   void place_outputs();
   void place_concatenations();
+  void place_carries();
   void copy_outputs();
   void layout();
   int new_buffer(Buffer::Kind kind, int index, Index bytes);

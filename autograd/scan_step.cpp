@@ -225,10 +225,10 @@ class ScanStep final : public Step {
           to = y_base[p.y] + t * ys_[p.y].step;
         } else if (p.target == Target::history && !final) {
           to = y_base[p.history] + after * ys_[p.history].step;
-        } else if (final) {
-          to = last_address(frame, c, row);
         } else {
-          to = p.target == Target::exchange ? arena + exchange[c] + (k & 1) * align(inputs_[c].bytes) : last_address(frame, c, row);
+          to = last_address(frame, c, row);
+          const bool read = k == 0 && to == bound[c].data;  // the loop before left it there
+          if ((!final || read) && p.target == Target::exchange) to = arena + exchange[c] + (k & 1) * align(inputs_[c].bytes);
         }
         base[count + static_cast<std::size_t>(p.output)] = to;
         previous[c] = to;

@@ -4,6 +4,7 @@
 #include <rewind/autograd/custom.hpp>
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/plan.hpp>
 #include <rewind/autograd/tape.hpp>
 #include <rewind/core/team.hpp>
 
@@ -227,6 +228,26 @@ TEST_CASE("checkpoint: every k-th carry is kept and nothing else, whatever the n
   CHECK(written(13, false, checkpoint::sqrt()).kept == 5 * carry);
   CHECK(written(997, true, checkpoint::sqrt()).kept == 33 * carry);  // 32 chunks of 31 steps, and 5 steps
   CHECK(written(13, false, {}).kept > 13 * carry);
+}
+
+TEST_CASE("checkpoint: what remains takes no memory of its own") {
+  const Index batch = 2, hidden = 64, weights = 2 * hidden * 4 * hidden * 4;  // bytes
+  auto arena = [&](Index steps) {
+    seed(6);
+    Lstm lstm(hidden, hidden, DType::f32);
+    Variable x = draw({steps, batch, hidden}, DType::f32), h = draw({batch, hidden}, DType::f32);
+    auto [last, ys] = scan(
+        [&](const State& s, const Variable& x) {
+          auto n = lstm_step(x, s, lstm.wx, lstm.wh, lstm.b);
+          return std::pair{n, n.h};
+        },
+        State{h, h}, x, {.checkpoint = checkpoint::every(4)});
+    auto g = detail::gradients(sum(square(ys)), std::vector<Variable>{lstm.wx, lstm.wh});
+    return detail::make_plan(recorded(g).program)->arena_bytes;
+  };
+  const Index equal = arena(12), one = arena(13), three = arena(11);
+  CHECK(one < equal + weights / 8);  // gradients of weights are added up where they will stay
+  CHECK(three < equal + weights / 8);
 }
 
 TEST_CASE("checkpoint: what remains runs last, forward and reversed") {
