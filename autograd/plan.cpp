@@ -98,6 +98,7 @@ void Lowering::run() {
   }
   place_outputs();
   place_concatenations();
+  place_carries();
   for (const auto& i : program.code) {
     current_ = &i;
     i.op->lower(*this, i);
@@ -147,6 +148,29 @@ void Lowering::place_concatenations() {
       part.offset += start * whole.strides[axis];
       start += type(v).shape[axis];
       place(v, part);
+    }
+  }
+}
+
+/// What one loop hands on to the next alone lies where that one leaves it: sums over time are added up in one place.
+void Lowering::place_carries() {
+  const auto uses = count_uses(program);
+  auto from_loop = [&](int v) { return producers_[v] >= 0 && program.code[producers_[v]].op == &scan_operator; };
+  for (std::size_t n = program.code.size(); n-- > 0;) {
+    const Instruction& i = program.code[n];
+    if (i.op != &scan_operator) continue;
+    const Program& body = i.body->program;
+    for (int c = 0; c < i.body->carries; ++c) {
+      const int v = i.inputs[c];
+      const auto ys = body.outputs.begin() + i.body->carries;
+      const bool kept =
+          std::find_if(ys, body.outputs.end(), [&](int y) { return y == body.inputs[c] || y == body.outputs[c]; }) != body.outputs.end();
+      if (kept || uses[v] != 1 || placed_[v] || !from_loop(v)) continue;
+      const Slot last = result(i.first + c);
+      if (!last.dense()) continue;
+      slots_[i.first + c] = last;
+      placed_[i.first + c] = 1;
+      place(v, last);
     }
   }
 }

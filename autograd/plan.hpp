@@ -208,6 +208,7 @@ class Lowering {
   bool written_over(const Slot& to, int operand);
   void place_outputs();
   void place_concatenations();
+  void place_carries();
   void copy_outputs();
   void layout();
   int new_buffer(Buffer::Kind kind, int index, Index bytes);

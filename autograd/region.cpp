@@ -11,10 +11,10 @@ namespace rw::detail {
 
 namespace {
 
-/// Where a random stream of a region starts: elements a step, and a row.
+/// Where a random stream of a region starts: at step 0, and elements a step and a row.
 struct Stream {
   int operand;
-  Index step, row;
+  Index first, step, row;
 };
 
 class RegionStep final : public Step {
@@ -31,7 +31,8 @@ class RegionStep final : public Step {
     operands.assign(operands_.begin(), operands_.end());
     for (std::size_t i = 0; i < slots_.size(); ++i) operands[i].data = slots_[i].address(frame);
     for (const auto& s : streams_)
-      operands[s.operand].counter = frame.step * static_cast<std::uint64_t>(s.step) + static_cast<std::uint64_t>(frame.row * s.row);
+      operands[s.operand].counter =
+          frame.step * static_cast<std::uint64_t>(s.step) + static_cast<std::uint64_t>(s.first + frame.row * s.row);
     if (frame.split) {
       tile_.run(space_, operands.data(), true);
     } else {
@@ -167,7 +168,7 @@ class Builder {
       for (int a = 0; a < seen.rank(); ++a) o.strides[a] = strides[a];
       operands_.push_back(o);
       Index rows = type.shape.rank() ? type.shape[0] : 1;
-      streams_.push_back({t.operand, c.attributes[1], rows ? type.shape.size() / rows : 0});
+      streams_.push_back({t.operand, c.attributes[2], c.attributes[1], rows ? type.shape.size() / rows : 0});
     } else {
       t.kind = TileProgram::Kind::column;
     }

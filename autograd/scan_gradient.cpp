@@ -8,6 +8,7 @@
 #include <rewind/autograd/differentiate.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/residuals.hpp>
+#include <rewind/autograd/running_sum.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/autograd/trace.hpp>
@@ -19,7 +20,9 @@ namespace {
 /// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
 struct Wish {
   List<char> incoming, wanted;
-  bool again = false;  ///< the body runs again in the backward pass; carries alone are kept
+  bool again = false;      ///< the body runs again in the backward pass; carries alone are kept
+  bool in_chunks = false;  ///< the body is one loop in chunks: its sums go on from one to the next
+  void of(const Node& scan) { again = scan.attributes[3] > 0, in_chunks = scan.attributes[3] == whole_loop; }
   auto operator<=>(const Wish&) const = default;
 };
 
@@ -201,34 +204,13 @@ class Differentiator {
     for (; o < d_.carries.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     for (int accumulator : accumulators) {
       const Type type = p.types[accumulator];
-      if (int total = wish_.again ? continued(p, accumulator, number[joint_.outputs[o]]) : -1; total >= 0) {
-        p.outputs.push_back(total);
-        ++o;
-        continue;
-      }
-      p.outputs.push_back(p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, number[joint_.outputs[o++]]}, type));
+      const int sum = number[joint_.outputs[o++]];
+      const int total = wish_.again || wish_.in_chunks ? continued_sum(p, accumulator, sum, wish_.in_chunks) : -1;
+      p.outputs.push_back(total >= 0 ? total : p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, sum}, type));
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
+    if (wish_.in_chunks) remove_unread_additions(p);
     d_.backward = intern_body(std::move(p), backward_carries, xs);
-  }
-
-  /// accumulator + a loop's sum from zero is the loop's sum from the accumulator: one chain over all chunks. -1 if `sum` is no such sum.
-  static int continued(Program& p, int accumulator, int sum) {
-    auto made = producers(p);
-    if (made[sum] < 0 || count_uses(p)[sum] != 0) return -1;
-    Instruction& loop = p.code[made[sum]];
-    int c = sum - loop.first;
-    if (loop.op != &scan_operator || c >= loop.body->carries) return -1;
-    const Program& step = loop.body->program;
-    int in = step.inputs[c], out = step.outputs[c], add = producers(step)[out], v = loop.inputs[c];
-    auto uses = count_uses(step);
-    bool adds = add >= 0 && step.code[add].op == &elementwise_operator(op::code<op::Add>) && step.code[add].inputs[0] == in;
-    if (!adds || uses[in] != 1 || uses[out] != 1) return -1;
-    while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator))
-      v = p.code[made[v]].inputs[0];
-    if (made[v] < 0 || p.code[made[v]].op != &constant_operator || p.code[made[v]].attributes[0] != 0) return -1;
-    loop.inputs[c] = accumulator;
-    return sum;
   }
 
   const Body& body_;
@@ -320,7 +302,7 @@ Index history_of_step(const Body& body, const Closures& closures) {
 void keep_for_gradient(Node& node) {
   const Body& body = *node.body;
   Wish wish = whole_wish(body);
-  wish.again = node.attributes[3];
+  wish.of(node);
   auto d = derivative_of(body, node.closures, wish);
   add_ys(node, d->residuals, d->forward.get());
 }
@@ -333,7 +315,7 @@ void scan_gradient(Pullback& p) {
   Wish wish;
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
-  wish.again = node.attributes[3];
+  wish.of(node);
   auto derivative = derivative_of(*body, node.closures, wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
@@ -358,8 +340,9 @@ void scan_gradient(Pullback& p) {
     if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);
     types.push_back(t);
   }
-  auto made = record(scan_operator, {!node.attributes[0], steps, 0, node.attributes[3]}, std::move(values), std::move(types), d.backward,
-                     d.closures);
+  Attributes attributes = node.attributes;
+  attributes[0] = !attributes[0], attributes[2] = 0;
+  auto made = record(scan_operator, attributes, std::move(values), std::move(types), d.backward, d.closures);
   std::size_t o = 0;
   for (int c : d.carries) p.add(c, made[o++]);
   for (int i : d.captures) p.add(i, made[o++]);

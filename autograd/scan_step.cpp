@@ -96,11 +96,12 @@ Work work(const Program& p, const std::vector<Rows>& rows) {
 
 class ScanStep final : public Step {
  public:
-  ScanStep(const Body& body, bool reverse, Index steps) : reverse_(reverse), steps_(steps), carries_(body.carries), xs_(body.xs) {
+  ScanStep(const Body& body, const Attributes& scan)
+      : reverse_(scan[0]), steps_(scan[1]), closures_(scan[2]), numbers_(scan), carries_(body.carries), xs_(body.xs) {
     rows_ = row_classes(body);
     batch_ = rows_.empty() ? 1 : body.program.types[body.program.inputs[0]].shape[0];
     work_ = work(body.program, rows_);
-    work_.flops *= static_cast<double>(steps);
+    work_.flops *= static_cast<double>(steps_);
   }
 
   /// Threads that divide the rows among them.
@@ -129,10 +130,10 @@ class ScanStep final : public Step {
   }
 
   bool reverse_;
-  Index steps_;
+  Index steps_, closures_;  ///< closures: first of those that its body calls
+  StepNumbers numbers_;
   int carries_, xs_;
-  Index closures_ = 0;  ///< first of those that its body calls
-  Program program_;     ///< the body with the outputs that are really written
+  Program program_;  ///< the body with the outputs that are really written
   std::vector<Rows> rows_;
   Index batch_;
   Work work_;                     ///< flops of all steps
@@ -211,7 +212,7 @@ class ScanStep final : public Step {
       // The other one of an exchange: the first step writes to place 0.
       previous[c] = plan.in_place[c] ? last_address(frame, c, row) : arena + exchange[c] + align(inputs_[c].bytes);
       if (first.dense()) {
-        std::memcpy(previous[c], bound[c].data, static_cast<std::size_t>(rows_bytes(c)));
+        if (previous[c] != bound[c].data) std::memcpy(previous[c], bound[c].data, static_cast<std::size_t>(rows_bytes(c)));
       } else {
         copy(first.view(frame), {previous[c], first.type.dtype, first.shape(), contiguous_strides(first.shape())});
       }
@@ -238,15 +239,16 @@ class ScanStep final : public Step {
           to = y_base[p.y] + t * ys_[p.y].step;
         } else if (p.target == Target::history && !final) {
           to = y_base[p.history] + after * ys_[p.history].step;
-        } else if (final || plan.in_place[c]) {
-          to = last_address(frame, c, row);
         } else {
-          to = arena + exchange[c] + (k & 1) * align(inputs_[c].bytes);
+          to = last_address(frame, c, row);
+          const bool read = k == 0 && to == bound[c].data;  // the loop before left it there
+          if (p.target == Target::exchange && !plan.in_place[c] && (!final || read))
+            to = arena + exchange[c] + (k & 1) * align(inputs_[c].bytes);
         }
         base[count + static_cast<std::size_t>(p.output)] = to;
         previous[c] = to;
       }
-      inner.step = frame.step * static_cast<std::uint64_t>(steps_) + static_cast<std::uint64_t>(t);
+      inner.step = numbers_.of(frame.step, t);
       plan.run(inner);
     }
     for (int c = 0; c < carries_; ++c) {
@@ -285,10 +287,8 @@ void lower_scan(Lowering& l, const Instruction& i) {
   const Body& body = *i.body;
   const Program& p = body.program;
   bool reverse = i.attributes[0];
-  Index steps = i.attributes[1];
   int carries = body.carries, ys = body.ys();
-  auto step = std::make_unique<ScanStep>(body, reverse, steps);
-  step->closures_ = i.attributes[2];
+  auto step = std::make_unique<ScanStep>(body, i.attributes);
   auto is_row = [&](int v) { return !step->rows_.empty() && step->rows_[v] == Rows::row; };
   // Which ys are carries: they share memory, so that nothing is written twice.
   step->plans_.resize(carries);

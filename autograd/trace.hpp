@@ -1,6 +1,8 @@
 // A trace of a loop's body while it is open, and what it recorded. Internal to autograd.
 #pragma once
 
+#include <functional>
+#include <initializer_list>
 #include <rewind/autograd/program.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <span>
@@ -42,5 +44,7 @@ class OpenTrace {
 /// The body with this structure, one object for all scans of this thread that have it.
 std::shared_ptr<const Body> intern_body(Program program, int carries, int xs);
 std::shared_ptr<const Body> intern_body(const Recorded& recorded, int carries, int xs);
+/// The body that is made of another one in a way that these words say; with as many carries and xs. `make` may not ask for bodies itself.
+std::shared_ptr<const Body> derived_body(const Body& of, std::initializer_list<std::uint64_t> how, const std::function<Program()>& make);
 
 }  // namespace rw::detail
