@@ -13,15 +13,28 @@ namespace rw::detail {
 
 namespace {
 
-/// What has arrived for one value so far.
+/// What has arrived for one value so far. It is added up when the value's own turn comes, so that in a loop the sum stands in the step that
+/// needs it; a target, or what many read, grows with each part, for all of them would take too much memory.
 struct Sum {
+  static constexpr int few = 4;
+  int readers = 0;
   Variable dense;
+  List<Variable> later;  ///< to be added to dense, in order
   struct Slice {
     int axis;
     Variable start, part;
   };
   List<Slice> slices;
   bool empty() const { return dense.empty() && slices.empty(); }
+  void add(Variable part) {
+    if (dense.empty()) {
+      dense = std::move(part);
+    } else if (readers <= few) {
+      later.push_back(std::move(part));
+    } else {
+      dense = dense + part;
+    }
+  }
 };
 
 /// The number behind a start that is structure.
@@ -60,6 +73,8 @@ Variable join(List<Sum::Slice> slices, const Type& type) {
 
 Variable total(Sum& sum, const Type& type) {
   Variable result = std::move(sum.dense);
+  for (const auto& part : sum.later) result = result + part;
+  sum.later.clear();
   while (!sum.slices.empty()) {
     int axis = sum.slices[0].axis;
     auto other = std::stable_partition(sum.slices.begin(), sum.slices.end(), [&](const auto& s) { return s.axis == axis; });
@@ -107,9 +122,7 @@ class Sweep final : public Pullback {
   bool needs(int i) const override { return node.inputs[i]->mark == mark_ && node.inputs[i]->slot >= 0; }
   void add(int i, Variable contribution) override {
     if (!needs(i) || contribution.empty()) return;
-    Sum& s = sums_[node.inputs[i]->slot];
-    Variable fitted = fit(contribution, node.inputs[i]->type);
-    s.dense = s.dense.empty() ? fitted : s.dense + fitted;
+    sums_[node.inputs[i]->slot].add(fit(contribution, node.inputs[i]->type));
   }
   void add_slice(int i, int axis, Variable start, Variable part) override {
     if (needs(i)) sums_[node.inputs[i]->slot].slices.push_back({axis, std::move(start), std::move(part)});
@@ -158,11 +171,18 @@ List<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const
     v->slot = static_cast<int>(sums.size());
     sums.emplace_back();
   };
-  for (Value* t : targets) want(t);
+  for (Value* t : targets) {
+    want(t);
+    sums[t->slot].readers = Sum::few + 1;
+  }
   std::size_t between = 0;
   for (Node* n : nodes) {
     bool depends = false;
-    for (Value* v : n->inputs) depends |= v->mark == mark && v->slot >= 0;
+    for (Value* v : n->inputs)
+      if (v->mark == mark && v->slot >= 0) {
+        depends = true;
+        ++sums[v->slot].readers;
+      }
     if (!depends) continue;
     nodes[between++] = n;
     for (std::size_t k = 0; k < n->types.size(); ++k)
@@ -171,10 +191,7 @@ List<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const
   nodes.resize(between);
 
   for (const auto& s : seeds)
-    if (s.value->mark == mark && s.value->slot >= 0) {
-      Sum& sum = sums[s.value->slot];
-      sum.dense = sum.dense.empty() ? s.gradient : sum.dense + s.gradient;
-    }
+    if (s.value->mark == mark && s.value->slot >= 0) sums[s.value->slot].add(s.gradient);
   List<char> is_target(sums.size());
   for (Value* t : targets) is_target[t->slot] = 1;
   List<Variable> of_target(sums.size());
