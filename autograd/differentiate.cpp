@@ -68,7 +68,7 @@ Variable join(List<Sum::Slice> slices, const Type& type) {
     inputs.push_back(local("slice", s.part));
     inputs.push_back(local("slice", s.start));
   }
-  return std::move(record(scatter_slices_operator, {axis}, std::move(inputs), {type})[0]);
+  return record_one(scatter_slices_operator, {axis}, inputs, type);
 }
 
 Variable total(Sum& sum, const Type& type) {
@@ -86,11 +86,11 @@ Variable total(Sum& sum, const Type& type) {
 }
 
 /// Sums a gradient to the shape that was broadcast, and gives it the operand's dtype.
-Variable fit(const Variable& g, const Type& type) {
-  Variable result = g;
-  if (!(g.shape() == type.shape)) {
-    int skip = g.rank() - type.shape.rank();
-    if (skip < 0 || !broadcasts_to(type.shape, g.shape())) result = broadcast_to(g, type.shape), skip = 0;
+Variable fit(Variable g, const Type& type) {
+  Variable result = std::move(g);
+  if (!(result.shape() == type.shape)) {
+    int skip = result.rank() - type.shape.rank();
+    if (skip < 0 || !broadcasts_to(type.shape, result.shape())) result = broadcast_to(result, type.shape), skip = 0;
     Dims axes;
     for (int a = 0; a < result.rank(); ++a)
       if (a < skip || (type.shape[a - skip] == 1 && result.shape()[a] != 1)) axes.push_back(a);
@@ -122,7 +122,7 @@ class Sweep final : public Pullback {
   bool needs(int i) const override { return node.inputs[i]->mark == mark_ && node.inputs[i]->slot >= 0; }
   void add(int i, Variable contribution) override {
     if (!needs(i) || contribution.empty()) return;
-    sums_[node.inputs[i]->slot].add(fit(contribution, node.inputs[i]->type));
+    sums_[node.inputs[i]->slot].add(fit(std::move(contribution), node.inputs[i]->type));
   }
   void add_slice(int i, int axis, Variable start, Variable part) override {
     if (needs(i)) sums_[node.inputs[i]->slot].slices.push_back({axis, std::move(start), std::move(part)});
@@ -147,24 +147,23 @@ List<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const
 
   std::uint64_t mark = tape.next_mark++;
   List<Node*> nodes;
-  List<Value*> work;
-  for (const auto& s : seeds) work.push_back(s.value);
-  while (!work.empty()) {
-    Value* v = work.back();
-    work.pop_back();
+  auto visit = [&](const Value* v) {
     if (v->released)
       fail<TapeError>(
           "gradient: the history of a variable {} was released by backward (detach it, or call backward(loss, {{.retain = true}}))",
           v->type.shape);
-    if (!enters(v->node, tape) || v->node->mark == mark) continue;
+    if (!enters(v->node, tape) || v->node->mark == mark) return;
     v->node->mark = mark;
     nodes.push_back(v->node);
-    for (Value* input : v->node->inputs) work.push_back(input);
-  }
-  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  };
+  for (const auto& s : seeds) visit(s.value);
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    for (const Value* v : nodes[i]->inputs) visit(v);
+  sort_by_recording(nodes);
 
   // Values that depend on a target get a sum; others are not looked at again.
   List<Sum> sums;
+  sums.reserve(targets.size() + nodes.size());
   auto want = [&](Value* v) {
     if (v->mark == mark && v->slot >= 0) return;
     v->mark = mark;

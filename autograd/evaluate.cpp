@@ -18,18 +18,18 @@ struct Collected {
   std::uint64_t mark;
 };
 
-Collected collect(Tape& tape, List<Value*> work, bool through) {
+Collected collect(Tape& tape, const List<Value*>& roots, bool through) {
   Collected found;
   found.mark = tape.next_mark++;
-  while (!work.empty()) {
-    Value* v = work.back();
-    work.pop_back();
-    if (!v->node || (v->evaluated() && !through) || v->node->mark == found.mark) continue;
+  auto visit = [&](const Value* v) {
+    if (!v->node || v->node->mark == found.mark || (!through && v->evaluated())) return;
     v->node->mark = found.mark;
     found.nodes.push_back(v->node);
-    for (Value* input : v->node->inputs) work.push_back(input);
-  }
-  std::sort(found.nodes.begin(), found.nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  };
+  for (const Value* v : roots) visit(v);
+  for (std::size_t i = 0; i < found.nodes.size(); ++i)
+    for (const Value* v : found.nodes[i]->inputs) visit(v);
+  sort_by_recording(found.nodes);
   return found;
 }
 
@@ -59,10 +59,8 @@ struct Numbering {
 
   void node(Node* n, bool through) {
     for (Value* v : n->inputs) number(v);
-    key.push_back(reinterpret_cast<std::uintptr_t>(n->op));
-    for (auto a : n->attributes) key.push_back(static_cast<std::uint64_t>(a));
-    key.push_back(n->body ? n->body->serial : 0);
-    for (Value* v : n->inputs) key.push_back(static_cast<std::uint64_t>(v->slot));
+    append_key(key, *n->op, n->attributes, n->body.get(), n->inputs.size(), n->types.size(), true);
+    append_key_operands(key, n->inputs, [](const Value* v) { return v->slot; });
     for (std::size_t k = 0; k < n->types.size(); ++k) {
       append_key(key, n->types[k]);
       Value* v = n->outputs[k];
@@ -212,9 +210,8 @@ void forget(Value* v) {
   n->outputs[v->output] = nullptr;
   v->node = nullptr;
   if (--n->references != 0) return;
-  auto inputs = std::move(n->inputs);
+  for (Value* input : n->inputs) release(input);
   delete n;
-  for (Value* input : inputs) release(input);
 }
 
 }  // namespace
