@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/place.hpp>
 #include <rewind/autograd/scan_operator.hpp>
@@ -17,23 +18,31 @@ namespace {
 /// needs it; a target, or what many read, grows with each part, for all of them would take too much memory.
 struct Sum {
   static constexpr int few = 4;
-  int readers = 0;
-  Variable dense;
-  List<Variable> later;  ///< to be added to dense, in order
   struct Slice {
     int axis;
     Variable start, part;
   };
-  List<Slice> slices;
-  bool empty() const { return dense.empty() && slices.empty(); }
+  struct More : RecycledObject {
+    List<Variable> later;  ///< to be added to dense, in order
+    List<Slice> slices;
+  };
+  Variable dense;
+  int readers = 0;
+  std::unique_ptr<More> more;  ///< what most do not need
+
+  bool empty() const { return dense.empty() && !more; }
   void add(Variable part) {
     if (dense.empty()) {
       dense = std::move(part);
     } else if (readers <= few) {
-      later.push_back(std::move(part));
+      rest().later.push_back(std::move(part));
     } else {
       dense = dense + part;
     }
+  }
+  More& rest() {
+    if (!more) more.reset(new More);
+    return *more;
   }
 };
 
@@ -73,13 +82,15 @@ Variable join(List<Sum::Slice> slices, const Type& type) {
 
 Variable total(Sum& sum, const Type& type) {
   Variable result = std::move(sum.dense);
-  for (const auto& part : sum.later) result = result + part;
-  sum.later.clear();
-  while (!sum.slices.empty()) {
-    int axis = sum.slices[0].axis;
-    auto other = std::stable_partition(sum.slices.begin(), sum.slices.end(), [&](const auto& s) { return s.axis == axis; });
-    Variable joined = join({sum.slices.begin(), other}, type);
-    sum.slices.erase(sum.slices.begin(), other);
+  const auto more = std::move(sum.more);
+  if (!more) return result;
+  for (const auto& part : more->later) result = result + part;
+  auto& slices = more->slices;
+  while (!slices.empty()) {
+    int axis = slices[0].axis;
+    auto other = std::stable_partition(slices.begin(), slices.end(), [&](const auto& s) { return s.axis == axis; });
+    Variable joined = join({std::make_move_iterator(slices.begin()), std::make_move_iterator(other)}, type);
+    slices.erase(slices.begin(), other);
     result = result.empty() ? joined : result + joined;
   }
   return result;
@@ -97,7 +108,8 @@ Variable fit(Variable g, const Type& type) {
     if (axes.rank() > 0) result = sum(result, Axes(axes), true);
     result = reshape(result, type.shape);
   }
-  return result.dtype() == type.dtype ? result : cast(result, type.dtype);
+  if (result.dtype() == type.dtype) return result;
+  return cast(result, type.dtype);
 }
 
 class Sweep final : public Pullback {
@@ -107,17 +119,22 @@ class Sweep final : public Pullback {
       Value* v = n.outputs[k];
       if (v && v->mark == mark_ && v->slot >= 0 && !sums_[v->slot].empty()) {
         Variable g = total(sums_[v->slot], v->type);
-        incoming_.resize(n.types.size());
-        incoming_[k] = std::move(g);
+        if (n.types.size() == 1) {
+          incoming_ = std::move(g);
+        } else {
+          several_.resize(n.types.size());
+          several_[k] = std::move(g);
+        }
       }
     }
   }
-  bool any() const { return !incoming_.empty(); }
+  bool any() const { return !incoming_.empty() || !several_.empty(); }
 
   Variable x(int i) override { return handle(node.inputs[i]); }
   Variable y(int k) override { return handle(result(const_cast<Node*>(&node), k).get()); }
   Variable g(int k) override {
-    return static_cast<std::size_t>(k) < incoming_.size() ? incoming_[k] : Variable();  // a scan may have grown while its rule ran
+    if (several_.empty()) return k == 0 ? incoming_ : Variable();
+    return static_cast<std::size_t>(k) < several_.size() ? several_[k] : Variable();  // a scan may have grown while its rule ran
   }
   bool needs(int i) const override { return node.inputs[i]->mark == mark_ && node.inputs[i]->slot >= 0; }
   void add(int i, Variable contribution) override {
@@ -125,13 +142,14 @@ class Sweep final : public Pullback {
     sums_[node.inputs[i]->slot].add(fit(std::move(contribution), node.inputs[i]->type));
   }
   void add_slice(int i, int axis, Variable start, Variable part) override {
-    if (needs(i)) sums_[node.inputs[i]->slot].slices.push_back({axis, std::move(start), std::move(part)});
+    if (needs(i)) sums_[node.inputs[i]->slot].rest().slices.push_back({axis, std::move(start), std::move(part)});
   }
 
  private:
   List<Sum>& sums_;
   std::uint64_t mark_;
-  List<Variable> incoming_;
+  Variable incoming_;       ///< of a node of one result
+  List<Variable> several_;  ///< of another
 };
 
 bool enters(const Node* n, const Tape& tape) { return n && n->history && n->op->differentiable() && n->trace == tape.serial(); }

@@ -106,9 +106,9 @@ Program build(const Collected& found, const Numbering& numbering, const List<Val
     i.op = n->op;
     i.attributes = n->attributes;
     i.body = n->body;
-    if (!n->closures.empty()) {
+    if (const auto& closures = n->closures(); !closures.empty()) {
       i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
-      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
+      p.closures.insert(p.closures.end(), closures.begin(), closures.end());
     }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
@@ -243,8 +243,9 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   Numbering numbering{tape.key, found.mark, {}, 0};
   List<CustomCall*> customs;
   for (Node* n : found.nodes) {
-    if (!n->closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
-    for (const auto& closure : n->closures) customs.push_back(closure.get());
+    const auto& closures = n->closures();
+    if (!closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
+    for (const auto& closure : closures) customs.push_back(closure.get());
     numbering.node(n, false);
   }
   List<Value*> outputs;
@@ -285,7 +286,10 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   List<ValueRef> alive;
   for (Value* v : outputs) alive.emplace_back(v);
   for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
-  for (const auto& r : residuals) r->node->kept.emplace_back(r->output, r->storage);
+  for (const auto& r : residuals) {
+    if (!r->node->more) r->node->more.reset(new Node::More);
+    r->node->more->kept.emplace_back(r->output, r->storage);
+  }
   for (Value* v : outputs) forget(v);
   tape.forget_stand_ins();
 }

@@ -1,8 +1,10 @@
 // Few: a list that has its first elements in place. Internal to autograd.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <rewind/core/recycle.hpp>
 #include <span>
 #include <type_traits>
@@ -18,7 +20,7 @@ class Few {
   Few() = default;
   Few(const Few&) = delete;
   ~Few() {
-    if (data_ != here_) give_block(data_, capacity_ * sizeof(T));
+    if (data_ != here()) give_block(data_, capacity_ * sizeof(T));
   }
 
   std::size_t size() const { return size_; }
@@ -32,32 +34,33 @@ class Few {
 
   void assign(std::span<const T> values) {
     reserve(values.size());
-    std::copy(values.begin(), values.end(), data_);
+    std::uninitialized_copy(values.begin(), values.end(), data_);
     size_ = static_cast<std::uint32_t>(values.size());
   }
   void assign(std::size_t n, const T& value) {
     reserve(n);
-    std::fill_n(data_, n, value);
+    std::uninitialized_fill_n(data_, n, value);
     size_ = static_cast<std::uint32_t>(n);
   }
   void push_back(const T& value) {
     if (size_ == capacity_) reserve(2 * std::size_t{capacity_});
-    data_[size_++] = value;
+    new (data_ + size_++) T(value);
   }
 
  private:
+  T* here() { return reinterpret_cast<T*>(here_); }
   void reserve(std::size_t n) {
     if (n <= capacity_) return;
     T* block = static_cast<T*>(take_block(n * sizeof(T)));
-    std::copy_n(data_, size_, block);
-    if (data_ != here_) give_block(data_, capacity_ * sizeof(T));
+    std::uninitialized_copy_n(data_, size_, block);
+    if (data_ != here()) give_block(data_, capacity_ * sizeof(T));
     data_ = block;
     capacity_ = static_cast<std::uint32_t>(n);
   }
 
-  T* data_ = here_;
+  T* data_ = here();
   std::uint32_t size_ = 0, capacity_ = N;
-  T here_[N];
+  alignas(T) std::byte here_[N * sizeof(T)];  // unset: written with its first elements
 };
 
 }  // namespace rw::detail

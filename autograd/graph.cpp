@@ -174,6 +174,11 @@ void drop(Value* value) noexcept {
   if (Value::references(before) == 1) destroy(value);
 }
 
+namespace {
+const Closures no_closures;
+}
+const Closures& Node::closures() const { return more ? more->closures : no_closures; }
+
 Tensor Value::tensor() const {
   if (number_set) return Tensor::full(Shape{}, number, type.dtype);
   return Tensor(storage, type.shape, contiguous_strides(type.shape), offset / size_of(type.dtype), type.dtype);
@@ -186,8 +191,7 @@ Variable handle(Value* value) {
 
 ValueRef result(Node* node, int i) {
   if (Value* there = node->outputs[i]) return ValueRef(there);
-  auto* value = new Value;
-  value->type = node->types[i];
+  auto* value = new Value(node->types[i]);
   value->node = node;
   value->output = i;
   value->recorded = true;
@@ -196,8 +200,9 @@ ValueRef result(Node* node, int i) {
   value->id = node->id;
   ++node->references;
   node->outputs[i] = value;
-  for (const auto& [output, storage] : node->kept)
-    if (output == i) value->storage = storage;
+  if (node->more)
+    for (const auto& [output, storage] : node->more->kept)
+      if (output == i) value->storage = storage;
   ValueRef reference(value);
   value->discount(Value::one_reference);
   return reference;
@@ -208,8 +213,7 @@ ValueRef result(Node* node, int i) {
 namespace {
 Value* capture(Trace& trace, Value* outer, Tape& tape) {
   if (outer->captured_by == trace.serial) return outer->captured;
-  auto* inner = new Value;
-  inner->type = outer->type;
+  auto* inner = new Value(outer->type);
   inner->trainable = outer->trainable;
   inner->trace = trace.serial;
   inner->tape = &tape;
@@ -226,10 +230,9 @@ Value* capture(Trace& trace, Value* outer, Tape& tape) {
 Value* stand_in(Value* foreign, Tape& tape) {
   auto& entry = tape.stand_ins[foreign];
   if (!entry.leaf || entry.of != foreign->tape || entry.id != foreign->id) {
-    auto* leaf = new Value;
+    auto* leaf = new Value(foreign->type);
     entry = {foreign->tape, foreign->id, ValueRef(leaf)};
     leaf->discount(Value::one_reference);
-    leaf->type = foreign->type;
     leaf->storage = foreign->storage;
     leaf->offset = foreign->offset;
     leaf->number = foreign->number;
@@ -286,8 +289,7 @@ bool trains(const Node& node) {
 }
 
 Variable new_result(Tape& tape, Node* node, std::size_t i, bool trainable) {
-  auto* value = new Value;
-  value->type = node->types[i];
+  auto* value = new Value(node->types[i]);
   value->trainable = trainable && is_floating(value->type.dtype);
   value->trace = node->trace;
   value->id = node->id;
@@ -307,7 +309,7 @@ List<Variable> record(const Operator& op, const Attributes& attributes, List<Val
   auto& tape = tape_of_thread();
   Node* node = new_node(tape, op, attributes, inputs, types);
   node->body = std::move(body);
-  node->closures = std::move(closures);
+  if (!closures.empty()) node->more.reset(new Node::More{{}, std::move(closures), {}});
   const bool trainable = trains(*node);
   List<Variable> handles;
   handles.reserve(node->types.size());
@@ -324,8 +326,7 @@ Variable record_one(const Operator& op, const Attributes& attributes, std::span<
 Value* record_number(double number) {
   auto& tape = tape_of_thread();
   if (tape.in_rule) return tape.rule_constant(number);
-  auto* value = new Value;
-  value->type = {DType::f64, Shape{}, true};
+  auto* value = new Value({DType::f64, Shape{}, true});
   value->number = number;
   value->number_set = true;
   value->tape = &tape;

@@ -40,6 +40,9 @@ struct Type {
 inline constinit thread_local Tape* tape_here = nullptr;
 
 struct Value : RecycledObject {
+  Value() = default;
+  explicit Value(const Type& t) : type(t) {}
+
   /// References in the lower half: handles, and nodes that read it. Handles (Variables) alone in the upper half. Those of results are
   /// written by their own thread alone, which takes no locked instruction; what other threads add stands in `elsewhere`, and what they drop
   /// they hand over.
@@ -99,11 +102,16 @@ struct Node : RecycledObject {
   std::uint64_t trace = 0;
   Few<Value*, 3> inputs;   ///< counted
   Few<Value*, 1> outputs;  ///< not counted; null if nobody holds it
-  Attributes attributes{};
   std::shared_ptr<const Body> body;
-  Closures closures;                      ///< of a custom operation, or of those in the body
-  List<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
-  Few<Type, 1> types;                     ///< of the outputs
+  struct More : RecycledObject {
+    Closures closures;                      ///< of a custom operation, or of those in the body
+    List<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
+  };
+  std::unique_ptr<More> more;  ///< what most do not have
+  Few<Type, 1> types;          ///< of the outputs
+  Attributes attributes{};
+
+  const Closures& closures() const;
 };
 
 /// Puts nodes into the order in which they were recorded.

@@ -12,9 +12,9 @@ void each_instruction(const Recorded& recorded, F f) {
   std::int64_t closures = 0;
   for (const Node* n : recorded.nodes) {
     Attributes attributes = n->attributes;
-    if (!n->closures.empty()) {
+    if (const auto& own = n->closures(); !own.empty()) {
       attributes[2] = closures;
-      closures += static_cast<std::int64_t>(n->closures.size());
+      closures += static_cast<std::int64_t>(own.size());
     }
     f(*n, attributes);
   }
@@ -67,8 +67,7 @@ void OpenTrace::close() {
 }
 
 Variable OpenTrace::parameter(const Type& type) {
-  auto* value = new Value;
-  value->type = type;
+  auto* value = new Value(type);
   value->trainable = is_floating(type.dtype);
   value->trace = trace_.serial;
   value->tape = &tape_;
@@ -111,7 +110,7 @@ Recorded OpenTrace::record(std::span<const Variable> outputs, bool all_captures,
     captured->push_back(trace_.captured[c]);
   }
   for (const Node* n : r.nodes) {
-    r.closures.insert(r.closures.end(), n->closures.begin(), n->closures.end());
+    r.closures.insert(r.closures.end(), n->closures().begin(), n->closures().end());
     for (Value* v : n->outputs) {
       if (v)
         number(v);
