@@ -33,9 +33,9 @@ class CustomOperator final : public Operator {
     Variable found;
     {
       RuleScope formula(false);
-      found = p.node.closures[0]->backward(p.g(), p.x(0));
+      found = p.node.closures()[0]->backward(p.g(), p.x(0));
     }
-    const auto& name = p.node.closures[0]->name;
+    const auto& name = p.node.closures()[0]->name;
     if (found.empty()) fail<TapeError>("{}: backward gave an empty Variable (zeros(x.shape()) if there is no gradient)", name);
     if (!(found.shape() == p.type(0).shape))
       fail<ShapeError>("{}: backward gave {} for x of {} (the gradient has x's shape)", name, found.shape(), p.type(0).shape);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/place.hpp>
 #include <rewind/autograd/scan_operator.hpp>
@@ -13,15 +14,36 @@ namespace rw::detail {
 
 namespace {
 
-/// What has arrived for one value so far.
+/// What has arrived for one value so far. It is added up when the value's own turn comes, so that in a loop the sum stands in the step that
+/// needs it; a target, or what many read, grows with each part, for all of them would take too much memory.
 struct Sum {
-  Variable dense;
+  static constexpr int few = 4;
   struct Slice {
     int axis;
     Variable start, part;
   };
-  List<Slice> slices;
-  bool empty() const { return dense.empty() && slices.empty(); }
+  struct More : RecycledObject {
+    List<Variable> later;  ///< to be added to dense, in order
+    List<Slice> slices;
+  };
+  Variable dense;
+  int readers = 0;
+  std::unique_ptr<More> more;  ///< what most do not need
+
+  bool empty() const { return dense.empty() && !more; }
+  void add(Variable part) {
+    if (dense.empty()) {
+      dense = std::move(part);
+    } else if (readers <= few) {
+      rest().later.push_back(std::move(part));
+    } else {
+      dense = dense + part;
+    }
+  }
+  More& rest() {
+    if (!more) more.reset(new More);
+    return *more;
+  }
 };
 
 /// The number behind a start that is structure.
@@ -55,34 +77,39 @@ Variable join(List<Sum::Slice> slices, const Type& type) {
     inputs.push_back(local("slice", s.part));
     inputs.push_back(local("slice", s.start));
   }
-  return std::move(record(scatter_slices_operator, {axis}, std::move(inputs), {type})[0]);
+  return record_one(scatter_slices_operator, {axis}, inputs, type);
 }
 
 Variable total(Sum& sum, const Type& type) {
   Variable result = std::move(sum.dense);
-  while (!sum.slices.empty()) {
-    int axis = sum.slices[0].axis;
-    auto other = std::stable_partition(sum.slices.begin(), sum.slices.end(), [&](const auto& s) { return s.axis == axis; });
-    Variable joined = join({sum.slices.begin(), other}, type);
-    sum.slices.erase(sum.slices.begin(), other);
+  const auto more = std::move(sum.more);
+  if (!more) return result;
+  for (const auto& part : more->later) result = result + part;
+  auto& slices = more->slices;
+  while (!slices.empty()) {
+    int axis = slices[0].axis;
+    auto other = std::stable_partition(slices.begin(), slices.end(), [&](const auto& s) { return s.axis == axis; });
+    Variable joined = join({std::make_move_iterator(slices.begin()), std::make_move_iterator(other)}, type);
+    slices.erase(slices.begin(), other);
     result = result.empty() ? joined : result + joined;
   }
   return result;
 }
 
 /// Sums a gradient to the shape that was broadcast, and gives it the operand's dtype.
-Variable fit(const Variable& g, const Type& type) {
-  Variable result = g;
-  if (!(g.shape() == type.shape)) {
-    int skip = g.rank() - type.shape.rank();
-    if (skip < 0 || !broadcasts_to(type.shape, g.shape())) result = broadcast_to(g, type.shape), skip = 0;
+Variable fit(Variable g, const Type& type) {
+  Variable result = std::move(g);
+  if (!(result.shape() == type.shape)) {
+    int skip = result.rank() - type.shape.rank();
+    if (skip < 0 || !broadcasts_to(type.shape, result.shape())) result = broadcast_to(result, type.shape), skip = 0;
     Dims axes;
     for (int a = 0; a < result.rank(); ++a)
       if (a < skip || (type.shape[a - skip] == 1 && result.shape()[a] != 1)) axes.push_back(a);
     if (axes.rank() > 0) result = sum(result, Axes(axes), true);
     result = reshape(result, type.shape);
   }
-  return result.dtype() == type.dtype ? result : cast(result, type.dtype);
+  if (result.dtype() == type.dtype) return result;
+  return cast(result, type.dtype);
 }
 
 class Sweep final : public Pullback {
@@ -92,33 +119,37 @@ class Sweep final : public Pullback {
       Value* v = n.outputs[k];
       if (v && v->mark == mark_ && v->slot >= 0 && !sums_[v->slot].empty()) {
         Variable g = total(sums_[v->slot], v->type);
-        incoming_.resize(n.types.size());
-        incoming_[k] = std::move(g);
+        if (n.types.size() == 1) {
+          incoming_ = std::move(g);
+        } else {
+          several_.resize(n.types.size());
+          several_[k] = std::move(g);
+        }
       }
     }
   }
-  bool any() const { return !incoming_.empty(); }
+  bool any() const { return !incoming_.empty() || !several_.empty(); }
 
   Variable x(int i) override { return handle(node.inputs[i]); }
   Variable y(int k) override { return handle(result(const_cast<Node*>(&node), k).get()); }
   Variable g(int k) override {
-    return static_cast<std::size_t>(k) < incoming_.size() ? incoming_[k] : Variable();  // a scan may have grown while its rule ran
+    if (several_.empty()) return k == 0 ? incoming_ : Variable();
+    return static_cast<std::size_t>(k) < several_.size() ? several_[k] : Variable();  // a scan may have grown while its rule ran
   }
   bool needs(int i) const override { return node.inputs[i]->mark == mark_ && node.inputs[i]->slot >= 0; }
   void add(int i, Variable contribution) override {
     if (!needs(i) || contribution.empty()) return;
-    Sum& s = sums_[node.inputs[i]->slot];
-    Variable fitted = fit(contribution, node.inputs[i]->type);
-    s.dense = s.dense.empty() ? fitted : s.dense + fitted;
+    sums_[node.inputs[i]->slot].add(fit(std::move(contribution), node.inputs[i]->type));
   }
   void add_slice(int i, int axis, Variable start, Variable part) override {
-    if (needs(i)) sums_[node.inputs[i]->slot].slices.push_back({axis, std::move(start), std::move(part)});
+    if (needs(i)) sums_[node.inputs[i]->slot].rest().slices.push_back({axis, std::move(start), std::move(part)});
   }
 
  private:
   List<Sum>& sums_;
   std::uint64_t mark_;
-  List<Variable> incoming_;
+  Variable incoming_;       ///< of a node of one result
+  List<Variable> several_;  ///< of another
 };
 
 bool enters(const Node* n, const Tape& tape) { return n && n->history && n->op->differentiable() && n->trace == tape.serial(); }
@@ -134,35 +165,41 @@ List<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const
 
   std::uint64_t mark = tape.next_mark++;
   List<Node*> nodes;
-  List<Value*> work;
-  for (const auto& s : seeds) work.push_back(s.value);
-  while (!work.empty()) {
-    Value* v = work.back();
-    work.pop_back();
+  auto visit = [&](const Value* v) {
     if (v->released)
       fail<TapeError>(
           "gradient: the history of a variable {} was released by backward (detach it, or call backward(loss, {{.retain = true}}))",
           v->type.shape);
-    if (!enters(v->node, tape) || v->node->mark == mark) continue;
+    if (!enters(v->node, tape) || v->node->mark == mark) return;
     v->node->mark = mark;
     nodes.push_back(v->node);
-    for (Value* input : v->node->inputs) work.push_back(input);
-  }
-  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  };
+  for (const auto& s : seeds) visit(s.value);
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    for (const Value* v : nodes[i]->inputs) visit(v);
+  sort_by_recording(nodes);
 
   // Values that depend on a target get a sum; others are not looked at again.
   List<Sum> sums;
+  sums.reserve(targets.size() + nodes.size());
   auto want = [&](Value* v) {
     if (v->mark == mark && v->slot >= 0) return;
     v->mark = mark;
     v->slot = static_cast<int>(sums.size());
     sums.emplace_back();
   };
-  for (Value* t : targets) want(t);
+  for (Value* t : targets) {
+    want(t);
+    sums[t->slot].readers = Sum::few + 1;
+  }
   std::size_t between = 0;
   for (Node* n : nodes) {
     bool depends = false;
-    for (Value* v : n->inputs) depends |= v->mark == mark && v->slot >= 0;
+    for (Value* v : n->inputs)
+      if (v->mark == mark && v->slot >= 0) {
+        depends = true;
+        ++sums[v->slot].readers;
+      }
     if (!depends) continue;
     nodes[between++] = n;
     for (std::size_t k = 0; k < n->types.size(); ++k)
@@ -171,10 +208,7 @@ List<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const
   nodes.resize(between);
 
   for (const auto& s : seeds)
-    if (s.value->mark == mark && s.value->slot >= 0) {
-      Sum& sum = sums[s.value->slot];
-      sum.dense = sum.dense.empty() ? s.gradient : sum.dense + s.gradient;
-    }
+    if (s.value->mark == mark && s.value->slot >= 0) sums[s.value->slot].add(s.gradient);
   List<char> is_target(sums.size());
   for (Value* t : targets) is_target[t->slot] = 1;
   List<Variable> of_target(sums.size());

@@ -158,7 +158,11 @@ Variable elementwise(op::Code code, std::initializer_list<const Variable*> opera
   Shape shape;
   for (const Variable* v : operands) {
     Value* value = local(name, *v);
-    shape = count == 0 ? value->type.shape : broadcast(name, shape, value->type.shape);
+    if (count == 0) {
+      shape = value->type.shape;
+    } else if (!(shape == value->type.shape)) {
+      shape = broadcast(name, shape, value->type.shape);
+    }
     types[count] = &value->type;
     in[count++] = value;
   }

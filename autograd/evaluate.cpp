@@ -18,18 +18,18 @@ struct Collected {
   std::uint64_t mark;
 };
 
-Collected collect(Tape& tape, List<Value*> work, bool through) {
+Collected collect(Tape& tape, const List<Value*>& roots, bool through) {
   Collected found;
   found.mark = tape.next_mark++;
-  while (!work.empty()) {
-    Value* v = work.back();
-    work.pop_back();
-    if (!v->node || (v->evaluated() && !through) || v->node->mark == found.mark) continue;
+  auto visit = [&](const Value* v) {
+    if (!v->node || v->node->mark == found.mark || (!through && v->evaluated())) return;
     v->node->mark = found.mark;
     found.nodes.push_back(v->node);
-    for (Value* input : v->node->inputs) work.push_back(input);
-  }
-  std::sort(found.nodes.begin(), found.nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  };
+  for (const Value* v : roots) visit(v);
+  for (std::size_t i = 0; i < found.nodes.size(); ++i)
+    for (const Value* v : found.nodes[i]->inputs) visit(v);
+  sort_by_recording(found.nodes);
   return found;
 }
 
@@ -59,10 +59,8 @@ struct Numbering {
 
   void node(Node* n, bool through) {
     for (Value* v : n->inputs) number(v);
-    key.push_back(reinterpret_cast<std::uintptr_t>(n->op));
-    for (auto a : n->attributes) key.push_back(static_cast<std::uint64_t>(a));
-    key.push_back(n->body ? n->body->serial : 0);
-    for (Value* v : n->inputs) key.push_back(static_cast<std::uint64_t>(v->slot));
+    append_key(key, *n->op, n->attributes, n->body.get(), n->inputs.size(), n->types.size(), true);
+    append_key_operands(key, n->inputs, [](const Value* v) { return v->slot; });
     for (std::size_t k = 0; k < n->types.size(); ++k) {
       append_key(key, n->types[k]);
       Value* v = n->outputs[k];
@@ -118,9 +116,9 @@ Program build(const Collected& found, const Numbering& numbering, const List<Val
     i.op = n->op;
     i.attributes = n->attributes;
     i.body = n->body;
-    if (!n->closures.empty()) {
+    if (const auto& closures = n->closures(); !closures.empty()) {
       i.attributes[2] = static_cast<std::int64_t>(p.closures.size());
-      p.closures.insert(p.closures.end(), n->closures.begin(), n->closures.end());
+      p.closures.insert(p.closures.end(), closures.begin(), closures.end());
     }
     i.history = n->history;
     for (Value* v : n->inputs) i.inputs.push_back(v->slot);
@@ -222,9 +220,8 @@ void forget(Value* v) {
   n->outputs[v->output] = nullptr;
   v->node = nullptr;
   if (--n->references != 0) return;
-  auto inputs = std::move(n->inputs);
+  for (Value* input : n->inputs) release(input);
   delete n;
-  for (Value* input : inputs) release(input);
 }
 
 }  // namespace
@@ -256,8 +253,9 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   Numbering numbering{tape.key, found.mark, {}, 0};
   List<CustomCall*> customs;
   for (Node* n : found.nodes) {
-    if (!n->closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
-    for (const auto& closure : n->closures) customs.push_back(closure.get());
+    const auto& closures = n->closures();
+    if (!closures.empty()) n->attributes[2] = static_cast<std::int64_t>(customs.size());
+    for (const auto& closure : closures) customs.push_back(closure.get());
     numbering.node(n, false);
   }
   List<Value*> outputs;
@@ -298,7 +296,10 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   List<ValueRef> alive;
   for (Value* v : outputs) alive.emplace_back(v);
   for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
-  for (const auto& r : residuals) r->node->kept.emplace_back(r->output, r->storage);
+  for (const auto& r : residuals) {
+    if (!r->node->more) r->node->more.reset(new Node::More);
+    r->node->more->kept.emplace_back(r->output, r->storage);
+  }
   for (Value* v : outputs) forget(v);
   tape.forget_stand_ins();
 }

@@ -103,13 +103,24 @@ void Tape::forget_stand_ins() {
                 [](const auto& entry) { return Value::references(entry.second.leaf->counts.load(std::memory_order_acquire)) == 1; });
 }
 
+void sort_by_recording(List<Node*>& nodes) {
+  if (nodes.size() < 2) return;
+  auto [first, last] = std::minmax_element(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  const std::uint64_t least = (*first)->id, span = (*last)->id - least + 1;
+  if (span > 8 * nodes.size()) {
+    std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+    return;
+  }
+  List<Node*> places(span);  // recorded one soon after the other: each has a place of its own
+  for (Node* n : nodes) places[n->id - least] = n;
+  std::copy_if(places.begin(), places.end(), nodes.begin(), [](const Node* n) { return n != nullptr; });
+}
+
 // ---- counting --------------------------------------------------------------------------------------------------------------------
 
 namespace {
 /// Whether that was the last reference.
-bool let_go(Value* value) noexcept {
-  return Value::references(value->counts.fetch_sub(Value::one_reference, std::memory_order_acq_rel)) == 1;
-}
+bool let_go(Value* value) noexcept { return Value::references(value->discount(Value::one_reference)) == 1; }
 
 /// Frees a value and what only it needed. The worklist is linked through the values: nothing is allocated, and it serves while a thread
 /// ends. What closures and bodies let go comes back here and joins it.
@@ -146,7 +157,7 @@ ValueRef::~ValueRef() {
 }
 
 void hold(Value* value) noexcept {
-  const auto before = value->counts.fetch_add(Value::one_handle, std::memory_order_relaxed);
+  const auto before = value->count(Value::one_handle);
   if (Value::handles(before) == 0 && !value->listed && pending_here(value) && value->tape == &tape_of_thread()) value->tape->list(value);
 }
 
@@ -158,10 +169,15 @@ void drop(Value* value) noexcept {
     return;
   }
   const bool listed = value->listed;  // false of leaves, which other threads may free once this reference is gone
-  const auto before = value->counts.fetch_sub(Value::one_handle, std::memory_order_acq_rel);
+  const auto before = value->discount(Value::one_handle);
   if (listed && Value::handles(before) == 1) value->tape->unlist(value);
   if (Value::references(before) == 1) destroy(value);
 }
+
+namespace {
+const Closures no_closures;
+}
+const Closures& Node::closures() const { return more ? more->closures : no_closures; }
 
 Tensor Value::tensor() const {
   if (number_set) return Tensor::full(Shape{}, number, type.dtype);
@@ -175,8 +191,7 @@ Variable handle(Value* value) {
 
 ValueRef result(Node* node, int i) {
   if (Value* there = node->outputs[i]) return ValueRef(there);
-  auto* value = new Value;
-  value->type = node->types[i];
+  auto* value = new Value(node->types[i]);
   value->node = node;
   value->output = i;
   value->recorded = true;
@@ -185,10 +200,11 @@ ValueRef result(Node* node, int i) {
   value->id = node->id;
   ++node->references;
   node->outputs[i] = value;
-  for (const auto& [output, storage] : node->kept)
-    if (output == i) value->storage = storage;
+  if (node->more)
+    for (const auto& [output, storage] : node->more->kept)
+      if (output == i) value->storage = storage;
   ValueRef reference(value);
-  value->counts.fetch_sub(Value::one_reference, std::memory_order_relaxed);
+  value->discount(Value::one_reference);
   return reference;
 }
 
@@ -197,14 +213,13 @@ ValueRef result(Node* node, int i) {
 namespace {
 Value* capture(Trace& trace, Value* outer, Tape& tape) {
   if (outer->captured_by == trace.serial) return outer->captured;
-  auto* inner = new Value;
-  inner->type = outer->type;
+  auto* inner = new Value(outer->type);
   inner->trainable = outer->trainable;
   inner->trace = trace.serial;
   inner->tape = &tape;
   inner->id = tape.next_id++;
   trace.captures.emplace_back(inner);
-  inner->counts.fetch_sub(Value::one_reference, std::memory_order_relaxed);
+  inner->discount(Value::one_reference);
   trace.captured.emplace_back(outer);
   outer->captured_by = trace.serial;
   outer->captured = inner;
@@ -215,10 +230,9 @@ Value* capture(Trace& trace, Value* outer, Tape& tape) {
 Value* stand_in(Value* foreign, Tape& tape) {
   auto& entry = tape.stand_ins[foreign];
   if (!entry.leaf || entry.of != foreign->tape || entry.id != foreign->id) {
-    auto* leaf = new Value;
+    auto* leaf = new Value(foreign->type);
     entry = {foreign->tape, foreign->id, ValueRef(leaf)};
-    leaf->counts.fetch_sub(Value::one_reference, std::memory_order_relaxed);
-    leaf->type = foreign->type;
+    leaf->discount(Value::one_reference);
     leaf->storage = foreign->storage;
     leaf->offset = foreign->offset;
     leaf->number = foreign->number;
@@ -227,7 +241,7 @@ Value* stand_in(Value* foreign, Tape& tape) {
     leaf->id = tape.next_id++;
     if (!foreign->recorded) {
       leaf->origin = foreign;
-      foreign->counts.fetch_add(Value::one_reference, std::memory_order_relaxed);
+      foreign->count(Value::one_reference);
       leaf->trainable = foreign->trainable;
     }
   }
@@ -254,18 +268,18 @@ Value* local(const char* op, const Variable& variable) {
 }
 
 namespace {
-Node* new_node(Tape& tape, const Operator& op, const Attributes& attributes, List<Value*> inputs, List<Type> types) {
+Node* new_node(Tape& tape, const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, std::span<const Type> types) {
   auto* node = new Node;
   node->op = &op;
   node->attributes = attributes;
   node->history = !tape.no_grad;
   node->id = tape.next_id++;
   node->trace = tape.serial();
-  for (Value* input : inputs) input->counts.fetch_add(Value::one_reference, std::memory_order_relaxed);
-  node->inputs = std::move(inputs);
-  node->types = std::move(types);
-  node->outputs.resize(node->types.size());
-  node->references = static_cast<int>(node->types.size());
+  for (Value* input : inputs) input->count(Value::one_reference);
+  node->inputs.assign(inputs);
+  node->types.assign(types);
+  node->outputs.assign(types.size(), nullptr);
+  node->references = static_cast<int>(types.size());
   ++tape.statistics.records;
   return node;
 }
@@ -275,8 +289,7 @@ bool trains(const Node& node) {
 }
 
 Variable new_result(Tape& tape, Node* node, std::size_t i, bool trainable) {
-  auto* value = new Value;
-  value->type = node->types[i];
+  auto* value = new Value(node->types[i]);
   value->trainable = trainable && is_floating(value->type.dtype);
   value->trace = node->trace;
   value->id = node->id;
@@ -294,9 +307,9 @@ Variable new_result(Tape& tape, Node* node, std::size_t i, bool trainable) {
 List<Variable> record(const Operator& op, const Attributes& attributes, List<Value*> inputs, List<Type> types,
                       std::shared_ptr<const Body> body, Closures closures) {
   auto& tape = tape_of_thread();
-  Node* node = new_node(tape, op, attributes, std::move(inputs), std::move(types));
+  Node* node = new_node(tape, op, attributes, inputs, types);
   node->body = std::move(body);
-  node->closures = std::move(closures);
+  if (!closures.empty()) node->more.reset(new Node::More{{}, std::move(closures), {}});
   const bool trainable = trains(*node);
   List<Variable> handles;
   handles.reserve(node->types.size());
@@ -306,19 +319,14 @@ List<Variable> record(const Operator& op, const Attributes& attributes, List<Val
 
 Variable record_one(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, const Type& type) {
   auto& tape = tape_of_thread();
-  Node* node = new_node(tape, op, attributes, List<Value*>(inputs.begin(), inputs.end()), List<Type>(1, type));
+  Node* node = new_node(tape, op, attributes, inputs, std::span(&type, 1));
   return new_result(tape, node, 0, trains(*node));
-}
-
-Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type) {
-  return record_one(op, attributes, std::span(inputs.begin(), inputs.size()), type);
 }
 
 Value* record_number(double number) {
   auto& tape = tape_of_thread();
   if (tape.in_rule) return tape.rule_constant(number);
-  auto* value = new Value;
-  value->type = {DType::f64, Shape{}, true};
+  auto* value = new Value({DType::f64, Shape{}, true});
   value->number = number;
   value->number_set = true;
   value->tape = &tape;

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <rewind/autograd/few.hpp>
 #include <rewind/autograd/variable.hpp>
 #include <rewind/core/random.hpp>
 #include <rewind/core/recycle.hpp>
@@ -35,64 +36,93 @@ struct Type {
   bool operator==(const Type&) const = default;
 };
 
+/// The tape of this thread; null before its first use.
+inline constinit thread_local Tape* tape_here = nullptr;
+
 struct Value : RecycledObject {
-  /// References in the lower half: handles, and nodes that read it. Handles (Variables) alone in the upper half.
-  std::atomic<std::uint64_t> counts{one_reference};
+  Value() = default;
+  explicit Value(const Type& t) : type(t) {}
+
+  /// References in the lower half: handles, and nodes that read it. Handles (Variables) alone in the upper half. Those of results are
+  /// written by their own thread alone, which takes no locked instruction; what other threads add stands in `elsewhere`, and what they drop
+  /// they hand over.
+  std::atomic<std::uint64_t> counts{one_reference}, elsewhere{0};
   static constexpr std::uint64_t one_reference = 1, one_handle = (std::uint64_t{1} << 32) + 1;
-  Type type;
+  Tape* tape = nullptr;
+  Node* node = nullptr;     ///< counted; null for leaves and for what lost its history
+  std::uint64_t mark = 0;   ///< scratch of walks: the serial of the walk
+  int slot = -1;            ///< scratch of the walk that marked it
+  int output = 0;           ///< which result of node
   bool released = false;    ///< its history was walked by backward and is gone
   bool recorded = false;    ///< a result of an operation; leaves are not
   bool trainable = false;   ///< depends on a parameter
   bool listed = false;      ///< stands in the tape's list of held pending values
   bool number_set = false;  ///< a leaf number: its value is `number`
+  StorageRef storage;       ///< the value, if evaluated: dense at byte offset
   std::uint64_t trace = 0;  ///< serial of the trace that recorded it; 0 for leaves, which belong everywhere
   std::uint64_t id = 0;     ///< order of recording on the thread
-  Tape* tape = nullptr;
-  Node* node = nullptr;  ///< counted; null for leaves and for what lost its history
-  int output = 0;        ///< which result of node
-  StorageRef storage;    ///< the value, if evaluated: dense at byte offset
+  Value *previous = nullptr, *next = nullptr;
+  Type type;
   Index offset = 0;
   double number = 0;
-  Place* place = nullptr;   ///< the parameter whose leaf this is
-  Value* origin = nullptr;  ///< counted: the other thread's leaf that this one stands for
-  Value *previous = nullptr, *next = nullptr;
-
-  // Scratch of walks, valid while `mark` is the walk's serial.
-  std::uint64_t mark = 0;
-  int slot = -1;
+  Place* place = nullptr;         ///< the parameter whose leaf this is
+  Value* origin = nullptr;        ///< counted: the other thread's leaf that this one stands for
   std::uint64_t captured_by = 0;  ///< trace that captured it last, and as what
   Value* captured = nullptr;
 
   static std::uint32_t references(std::uint64_t counts) { return static_cast<std::uint32_t>(counts); }
   static std::uint32_t handles(std::uint64_t counts) { return static_cast<std::uint32_t>(counts >> 32); }
-  bool held() const { return handles(counts.load(std::memory_order_relaxed)) > 0; }
+  bool held() const { return handles(counts.load(std::memory_order_relaxed) + elsewhere.load(std::memory_order_relaxed)) > 0; }
+  /// Adds one_reference or one_handle; gives the counts before.
+  std::uint64_t count(std::uint64_t one) {
+    if (!recorded) return counts.fetch_add(one, std::memory_order_relaxed);
+    if (tape != tape_here) return elsewhere.fetch_add(one, std::memory_order_relaxed) + counts.load(std::memory_order_relaxed);
+    const auto own = counts.load(std::memory_order_relaxed);
+    counts.store(own + one, std::memory_order_relaxed);
+    return own + elsewhere.load(std::memory_order_relaxed);
+  }
+  /// Takes one away; gives the counts before. Of a result: on its own thread.
+  std::uint64_t discount(std::uint64_t one) {
+    if (!recorded) return counts.fetch_sub(one, std::memory_order_acq_rel);
+    const auto own = counts.load(std::memory_order_relaxed);
+    counts.store(own - one, std::memory_order_relaxed);
+    return own + elsewhere.load(std::memory_order_acquire);
+  }
   bool evaluated() const { return static_cast<bool>(storage) || number_set; }
   bool leaf() const { return node == nullptr && trace == 0; }
   Tensor tensor() const;  ///< of an evaluated value
 };
 
 struct Node : RecycledObject {
-  int references = 0;  ///< living outputs; the owning thread alone takes its graph apart
-  const Operator* op = nullptr;
-  Attributes attributes{};
+  int references = 0;     ///< living outputs; the owning thread alone takes its graph apart
   bool history = true;    ///< false if recorded under NoGrad: gradients stop here
   bool released = false;  ///< backward walked it, and will let its history go
+  const Operator* op = nullptr;
   std::uint64_t id = 0, mark = 0;
   std::uint64_t trace = 0;
-  List<Value*> inputs;   ///< counted
-  List<Value*> outputs;  ///< not counted; null if nobody holds it
-  List<Type> types;      ///< of the outputs
+  Few<Value*, 3> inputs;   ///< counted
+  Few<Value*, 1> outputs;  ///< not counted; null if nobody holds it
   std::shared_ptr<const Body> body;
-  Closures closures;                      ///< of a custom operation, or of those in the body
-  List<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
+  struct More : RecycledObject {
+    Closures closures;                      ///< of a custom operation, or of those in the body
+    List<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
+  };
+  std::unique_ptr<More> more;  ///< what most do not have
+  Few<Type, 1> types;          ///< of the outputs
+  Attributes attributes{};
+
+  const Closures& closures() const;
 };
+
+/// Puts nodes into the order in which they were recorded.
+void sort_by_recording(List<Node*>& nodes);
 
 /// A counted reference to a Value that is not a user's handle.
 class ValueRef {
  public:
   ValueRef() = default;
   explicit ValueRef(Value* value) : value_(value) {
-    if (value_) value_->counts.fetch_add(Value::one_reference, std::memory_order_relaxed);
+    if (value_) value_->count(Value::one_reference);
   }
   ValueRef(const ValueRef& other) : ValueRef(other.value_) {}
   ValueRef(ValueRef&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}
@@ -126,8 +156,11 @@ ValueRef result(Node* node, int i);
 /// Appends an operation to the current trace. Inputs must be local. One handle a result.
 List<Variable> record(const Operator& op, const Attributes& attributes, List<Value*> inputs, List<Type> types,
                       std::shared_ptr<const Body> body = {}, Closures closures = {});
-Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type);
+/// The same of one result.
 Variable record_one(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, const Type& type);
+inline Variable record(const Operator& op, const Attributes& attributes, std::initializer_list<Value*> inputs, const Type& type) {
+  return record_one(op, attributes, std::span(inputs.begin(), inputs.size()), type);
+}
 
 /// A number as gradient rules and passes write it: structure, part of the plan's key, may be folded.
 Variable constant(double number);

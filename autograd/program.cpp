@@ -77,8 +77,16 @@ std::string to_string(const Program& program, int indent) {
 }
 
 void append_key(Key& key, const Type& type) {
-  key.push_back(static_cast<std::uint64_t>(type.dtype) | static_cast<std::uint64_t>(type.weak) << 8 |
-                static_cast<std::uint64_t>(type.shape.rank()) << 16);
+  constexpr int few = 3, bits = 18;  // axes and extents that find room in one word, as most do
+  auto word = static_cast<std::uint64_t>(type.dtype) | static_cast<std::uint64_t>(type.weak) << 4 |
+              static_cast<std::uint64_t>(type.shape.rank()) << 5;
+  std::uint64_t extents = 0, all = 0;
+  for (Index extent : type.shape) {
+    extents = extents << bits | static_cast<std::uint64_t>(extent);
+    all |= static_cast<std::uint64_t>(extent);
+  }
+  if (type.shape.rank() <= few && all >> bits == 0) return key.push_back(word | extents << 9);
+  key.push_back(word | std::uint64_t{1} << 63);
   for (Index extent : type.shape) key.push_back(static_cast<std::uint64_t>(extent));
 }
 
@@ -87,9 +95,14 @@ void append_key_sizes(Key& key, std::size_t inputs, std::size_t instructions) { 
 void append_key(Key& key, const Operator& op, const Attributes& attributes, const Body* body, std::size_t inputs, std::size_t results,
                 bool history) {
   key.push_back(reinterpret_cast<std::uintptr_t>(&op));
-  for (auto a : attributes) key.push_back(static_cast<std::uint64_t>(a));
-  key.push_back(body ? body->serial : 0);
-  key.push_back(inputs | results << 24 | static_cast<std::uint64_t>(history) << 62);
+  const std::size_t sizes = key.size();
+  key.push_back(inputs | results << 24 | static_cast<std::uint64_t>(body != nullptr) << 62 | static_cast<std::uint64_t>(history) << 63);
+  for (std::size_t i = 0; i < attributes.size(); ++i)
+    if (attributes[i] != 0) {
+      key[sizes] |= std::uint64_t{1} << (48 + i);
+      key.push_back(static_cast<std::uint64_t>(attributes[i]));
+    }
+  if (body) key.push_back(body->serial);
 }
 
 void append_key(Key& key, const Program& program) {
@@ -97,7 +110,7 @@ void append_key(Key& key, const Program& program) {
   for (int v : program.inputs) append_key(key, program.types[v]);
   for (const auto& i : program.code) {
     append_key(key, *i.op, i.attributes, i.body.get(), i.inputs.size(), static_cast<std::size_t>(i.count), i.history);
-    for (int v : i.inputs) key.push_back(static_cast<std::uint64_t>(v));
+    append_key_operands(key, i.inputs, [](int v) { return v; });
     for (int k = 0; k < i.count; ++k) append_key(key, program.types[i.first + k]);
   }
   for (int v : program.outputs) key.push_back(static_cast<std::uint64_t>(v));

@@ -69,6 +69,14 @@ void append_key(Key& key, const Type& type);
 void append_key_sizes(Key& key, std::size_t inputs, std::size_t instructions);
 void append_key(Key& key, const Operator& op, const Attributes& attributes, const Body* body, std::size_t inputs, std::size_t results,
                 bool history);
+/// The operands, by their number.
+template <class Operands, class Number>
+void append_key_operands(Key& key, const Operands& operands, Number number) {
+  std::size_t k = 0;
+  for (; k + 1 < operands.size(); k += 2)
+    key.push_back(static_cast<std::uint32_t>(number(operands[k])) | static_cast<std::uint64_t>(number(operands[k + 1])) << 32);
+  if (k < operands.size()) key.push_back(static_cast<std::uint32_t>(number(operands[k])));
+}
 
 /// Runs a program as recorded operations of the current trace. inputs must be local; `closures` are those that its custom operations call.
 List<Variable> replay(const Program& program, const List<Variable>& inputs, const Closures& closures = {},

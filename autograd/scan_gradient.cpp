@@ -303,7 +303,7 @@ void keep_for_gradient(Node& node) {
   const Body& body = *node.body;
   Wish wish = whole_wish(body);
   wish.of(node);
-  auto d = derivative_of(body, node.closures, wish);
+  auto d = derivative_of(body, node.closures(), wish);
   add_ys(node, d->residuals, d->forward.get());
 }
 
@@ -316,7 +316,7 @@ void scan_gradient(Pullback& p) {
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
   wish.of(node);
-  auto derivative = derivative_of(*body, node.closures, wish);
+  auto derivative = derivative_of(*body, node.closures(), wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
 

@@ -299,7 +299,7 @@ Variable concatenate(std::span<const Variable> parts, Index axis) {
     in.push_back(local("concatenate", p));
   }
   if (in.size() == 1) return parts[0];
-  return std::move(record(concatenate_operator, {a}, std::move(in), {type})[0]);
+  return record_one(concatenate_operator, {a}, in, type);
 }
 
 Variable stack(std::span<const Variable> parts, Index axis) {

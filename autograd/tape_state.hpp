@@ -85,7 +85,6 @@ struct Tape {
 
 /// This thread's tape, made at its first use.
 Tape& open_tape();
-inline constinit thread_local Tape* tape_here = nullptr;
 inline Tape& tape_of_thread() { return tape_here ? *tape_here : open_tape(); }
 
 }  // namespace rw::detail

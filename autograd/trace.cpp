@@ -12,9 +12,9 @@ void each_instruction(const Recorded& recorded, F f) {
   std::int64_t closures = 0;
   for (const Node* n : recorded.nodes) {
     Attributes attributes = n->attributes;
-    if (!n->closures.empty()) {
+    if (const auto& own = n->closures(); !own.empty()) {
       attributes[2] = closures;
-      closures += static_cast<std::int64_t>(n->closures.size());
+      closures += static_cast<std::int64_t>(own.size());
     }
     f(*n, attributes);
   }
@@ -47,7 +47,7 @@ void append_key(Key& key, const Recorded& recorded) {
   for (const Value* v : recorded.inputs) append_key(key, v->type);
   each_instruction(recorded, [&](const Node& n, const Attributes& attributes) {
     append_key(key, *n.op, attributes, n.body.get(), n.inputs.size(), n.types.size(), n.history);
-    for (const Value* v : n.inputs) key.push_back(static_cast<std::uint64_t>(v->slot));
+    append_key_operands(key, n.inputs, [](const Value* v) { return v->slot; });
     for (const Type& t : n.types) append_key(key, t);
   });
   for (const Value* v : recorded.outputs) key.push_back(static_cast<std::uint64_t>(v->slot));
@@ -67,8 +67,7 @@ void OpenTrace::close() {
 }
 
 Variable OpenTrace::parameter(const Type& type) {
-  auto* value = new Value;
-  value->type = type;
+  auto* value = new Value(type);
   value->trainable = is_floating(type.dtype);
   value->trace = trace_.serial;
   value->tape = &tape_;
@@ -82,21 +81,19 @@ Recorded OpenTrace::record(std::span<const Variable> outputs, bool all_captures,
   Recorded r;
   for (const auto& v : outputs) r.outputs.push_back(local("scan", v));
   std::uint64_t mark = tape_.next_mark++;
-  List<Value*> work = r.outputs;
-  while (!work.empty()) {
-    Value* v = work.back();
-    work.pop_back();
+  auto visit = [&](Value* v) {
     if (!v->node) {
       v->mark = mark;
       v->slot = -1;
-      continue;
+    } else if (v->node->mark != mark) {
+      v->node->mark = mark;
+      r.nodes.push_back(v->node);
     }
-    if (v->node->mark == mark) continue;
-    v->node->mark = mark;
-    r.nodes.push_back(v->node);
-    for (Value* input : v->node->inputs) work.push_back(input);
-  }
-  std::sort(r.nodes.begin(), r.nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  };
+  for (Value* v : r.outputs) visit(v);
+  for (std::size_t i = 0; i < r.nodes.size(); ++i)
+    for (Value* v : r.nodes[i]->inputs) visit(v);
+  sort_by_recording(r.nodes);
   auto number = [&](Value* v) {
     v->mark = mark;
     v->slot = r.values++;
@@ -113,7 +110,7 @@ Recorded OpenTrace::record(std::span<const Variable> outputs, bool all_captures,
     captured->push_back(trace_.captured[c]);
   }
   for (const Node* n : r.nodes) {
-    r.closures.insert(r.closures.end(), n->closures.begin(), n->closures.end());
+    r.closures.insert(r.closures.end(), n->closures().begin(), n->closures().end());
     for (Value* v : n->outputs) {
       if (v)
         number(v);

@@ -1,7 +1,9 @@
 #include <rewind/core/recycle.hpp>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstdint>
 #include <mutex>
 #include <utility>
 
@@ -39,6 +41,17 @@ constexpr std::size_t capacity_of(int size_class) {
 }
 static_assert(capacity_of(class_of(0)) == 16 && capacity_of(class_of(65)) == 80 && capacity_of(class_of(129)) == 160);
 static_assert(class_of(largest) == size_classes - 1 && capacity_of(size_classes - 1) == largest);
+
+/// The classes of small blocks, by units: most are.
+constexpr auto small_classes = [] {
+  std::array<std::uint8_t, 65> table{};
+  for (std::size_t units = 0; units < table.size(); ++units) table[units] = static_cast<std::uint8_t>(class_of(16 * units));
+  return table;
+}();
+int find_class(std::size_t bytes) {
+  const std::size_t units = (bytes + 15) / 16;
+  return units < small_classes.size() ? small_classes[units] : class_of(bytes);
+}
 
 constexpr int chain_length(int size_class) { return static_cast<int>(std::clamp<std::size_t>((1 << 14) / capacity_of(size_class), 1, 64)); }
 
@@ -99,7 +112,7 @@ bool open(FreeBlocks& free, int size_class) noexcept {
   return true;
 }
 
-void* take_chain(FreeBlocks& free, int size_class) {
+[[gnu::noinline]] void* take_chain(FreeBlocks& free, int size_class) {
   if (open(free, size_class))
     if (Block* chain = free.spare ? std::exchange(free.spare, nullptr) : chains.take(size_class)) {
       free.list = chain->next;
@@ -109,34 +122,37 @@ void* take_chain(FreeBlocks& free, int size_class) {
   return ::operator new(capacity_of(size_class));
 }
 
-/// Makes room in a full list; false if the thread ends.
-bool pass_chain(FreeBlocks& free, int size_class) noexcept {
-  if (!open(free, size_class)) return false;
-  if (free.count < free.limit) return true;
-  if (free.spare) chains.put(free.spare, size_class);
-  free.spare = std::exchange(free.list, nullptr);
-  free.count = 0;
-  return true;
+/// Gives a block back where the list is full: passes a chain on, or gives the block to the system if the thread ends.
+[[gnu::noinline]] void give_to_full(FreeBlocks& free, void* memory, int size_class) noexcept {
+  if (!open(free, size_class)) return ::operator delete(memory);
+  if (free.count == free.limit) {
+    if (free.spare) chains.put(free.spare, size_class);
+    free.spare = std::exchange(free.list, nullptr);
+    free.count = 0;
+  }
+  free.list = new (memory) Block{free.list, nullptr};
+  ++free.count;
 }
 
 }  // namespace
 
 void* take_block(std::size_t bytes) {
   if (!kept || bytes > largest) return ::operator new(bytes);
-  const int size_class = class_of(bytes);
+  const int size_class = find_class(bytes);
   FreeBlocks& free = own[size_class];
   Block* block = free.list;
   if (!block) return take_chain(free, size_class);
   free.list = block->next;
+  __builtin_prefetch(free.list);  // the next one taken has been out of the cache for a step
   --free.count;
   return block;
 }
 
 void give_block(void* memory, std::size_t bytes) noexcept {
   if (!kept || bytes > largest) return ::operator delete(memory);
-  const int size_class = class_of(bytes);
+  const int size_class = find_class(bytes);
   FreeBlocks& free = own[size_class];
-  if (free.count == free.limit && !pass_chain(free, size_class)) return ::operator delete(memory);
+  if (free.count == free.limit) return give_to_full(free, memory, size_class);
   free.list = new (memory) Block{free.list, nullptr};
   ++free.count;
 }

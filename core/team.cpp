@@ -104,14 +104,15 @@ class Team {
   }
 
   void stop() {
-    stopping_ = true;
+    stopping_.store(true, std::memory_order_relaxed);
     for (auto& worker : workers_) {
       worker->mail.fetch_add(2, std::memory_order_release);
       worker->mail.notify_one();
       worker->thread.join();
     }
     workers_.clear();
-    stopping_ = started_ = false;
+    stopping_.store(false, std::memory_order_relaxed);
+    started_ = false;
   }
 
   std::mutex busy;
@@ -153,7 +154,7 @@ class Team {
     in_team = true;
     for (int seen = 0;;) {
       seen = await(self.mail, seen, spin_);
-      if (stopping_) return;
+      if (stopping_.load(std::memory_order_relaxed)) return;
       if (!take(self.mail)) continue;
       ++seen;
       self.failure = run_parts(*body_, number, parts_, static_cast<int>(workers_.size()) + 1);
@@ -165,7 +166,8 @@ class Team {
   std::vector<std::unique_ptr<Worker>> workers_;
   FunctionRef<void(int)>* body_ = nullptr;
   int parts_ = 0;
-  bool started_ = false, stopping_ = false, spin_ = false;
+  bool started_ = false, spin_ = false;
+  std::atomic<bool> stopping_{false};  // read too by a worker that wakes to nothing
   alignas(64) std::atomic<int> pending_{0};
 };
 

@@ -45,6 +45,8 @@ void merge_common(Program& program);
 /// Slices of elementwise results become elementwise results of slices, so that gates split from one product fuse with what follows;
 /// transposes of product operands become flags.
 void push_slices(Program& program);
+/// Puts in what the first and the last step of such loops lack, as roll does before it.
+void complete_loops(Program& program);
 /// Makes a scan of what repeats step after step: a loop written by hand, and its gradient.
 void roll(Program& program);
 /// Makes one product of those in a loop that share an operand.

@@ -1,23 +1,13 @@
 // Roll: a loop that was written by hand and recorded step by step becomes a scan, and so does the part of it that `gradients` recorded.
 //
-// A run is a stretch of the program that repeats: `count` pieces of `period` instructions with equal operations, attributes and types, one
-// behind the other, with a product (or something as heavy) in each. Operands of piece p become, where all pieces agree on it,
-//   inside   what the piece itself made,
-//   carry    what piece p-1 made (or p-2: a chain of two carries); the first comes from before the run,
-//   capture  one value from before the run,
-//   x        another value from before the run for each piece: elements of one stacked value in order (forward or backward in time), else
-//            a concatenation. Parts x[t] are read where their starts point when the plan runs, so any starts are right.
-// Values that are read behind the run become ys, or the last value of a carry. A run whose wiring does not fit stays as it is.
-//
-// Views, constants and random numbers that depend on inputs alone move in front of all runs: a random element keeps its key and counter.
-// The search compares each instruction with a bounded number of others: its time is linear in the program.
+// Each run (runs.hpp) becomes a scan. Its xs are elements of one stacked value in order (forward or backward in time), else concatenations.
+// Parts x[t] are read where their starts point when the plan runs, so any starts are right. Values that are read behind the run become ys,
+// or the last value of a carry. A run whose wiring does not fit stays as it is.
 #include <algorithm>
-#include <bit>
-#include <limits>
 #include <map>
 #include <rewind/autograd/operator.hpp>
-#include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
+#include <rewind/autograd/passes/runs.hpp>
 #include <rewind/autograd/passes/stacked.hpp>
 #include <utility>
 
@@ -25,72 +15,22 @@ namespace rw::detail {
 
 namespace {
 
-constexpr int least_pieces = 4;
-
-struct Run {
-  int begin, period, count;
-  int end() const { return begin + period * count; }
-};
-
-bool moves_in_front(const Operator& op) {
-  for (const Operator* o : {&slice_operator, &reshape_operator, &constant_operator, &broadcast_operator, &random_operator})
-    if (o == &op) return true;
-  return false;
-}
-
-/// The program with what depends on inputs alone in front, so that pieces are alike; gives how many instructions that are.
-int bring_forward(Program& p) {
-  std::vector<char> early(p.types.size());
-  for (int v : p.inputs) early[v] = 1;
-  std::vector<Instruction> front, rest;
-  for (auto& c : p.code) {
-    bool first = moves_in_front(*c.op) && std::all_of(c.inputs.begin(), c.inputs.end(), [&](int v) { return early[v] != 0; });
-    if (first) early[c.first] = 1;
-    (first ? front : rest).push_back(std::move(c));
-  }
-  int count = static_cast<int>(front.size());
-  p.code = std::move(front);
-  p.code.insert(p.code.end(), std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
-  return count;
-}
-
-bool same_kind(const Program& p, const Instruction& a, const Instruction& b) {
-  if (a.op != b.op || a.attributes != b.attributes || a.body != b.body || a.history != b.history || a.count != b.count ||
-      a.inputs.size() != b.inputs.size())
-    return false;
-  for (std::size_t k = 0; k < a.inputs.size(); ++k)
-    if (!(p.types[a.inputs[k]] == p.types[b.inputs[k]])) return false;
-  for (int k = 0; k < a.count; ++k)
-    if (!(p.types[a.first + k] == p.types[b.first + k])) return false;
-  return true;
-}
-
-class Roller : StackedProgram {
+class Roller : StackedProgram, Runs {
  public:
-  explicit Roller(Program& program) : p_(program), front_(bring_forward(p_)), made_(producers(p_)), last_reader_(p_.types.size(), -1) {
-    int n = static_cast<int>(p_.code.size());
-    for (int i = 0; i < n; ++i)
-      for (int v : p_.code[i].inputs) last_reader_[v] = i;
-    for (int v : p_.outputs) last_reader_[v] = std::numeric_limits<int>::max();
+  explicit Roller(Program& program) : Runs(program), number_(p_.types.size(), -1) {
+    for (int v : p_.inputs) number_[v] = add_input(p_.types[v]);
   }
 
   /// False if nothing repeats.
   bool run() {
-    number_.assign(p_.types.size(), -1);
-    for (int v : p_.inputs) number_[v] = add_input(p_.types[v]);
-    int n = static_cast<int>(p_.code.size()), next = 0;
+    int next = 0, n = static_cast<int>(p_.code.size());
     bool any = false;
-    work_ = 64L * n + 4096;
-    for (int anchor = front_; anchor < n; ++anchor) {
-      if (!p_.code[anchor].op->heavy()) continue;
-      Run r;
-      if (!find(anchor, next, r)) continue;
+    each_run([&](const Run& r, int) {
       for (; next < r.begin; ++next) keep(p_.code[next]);
       emit(r);
-      next = r.end();
-      anchor = next - 1;
       any = true;
-    }
+      return next = r.end();
+    });
     if (!any) return false;
     for (; next < n; ++next) keep(p_.code[next]);
     for (int v : p_.outputs) to_.outputs.push_back(number_[v]);
@@ -99,178 +39,6 @@ class Roller : StackedProgram {
   }
 
  private:
-  // ---- the search ------------------------------------------------------------------------------------------------------------------
-
-  bool alike(int i, int j) {
-    --work_;
-    const auto& c = p_.code[i];
-    return same_kind(p_, c, p_.code[j]) && !differs_by_step(c) && c.op->closures(c.body.get()) == 0;
-  }
-
-  /// A run whose pieces repeat at the anchor's distance to one of the next instructions of its kind, from `least` on.
-  bool find(int anchor, int least, Run& found) {
-    constexpr int tries = 12;  // as many equal products may stand in one piece
-    int n = static_cast<int>(p_.code.size()), seen = 0;
-    least = std::max(least, front_);
-    for (int other = anchor + 1; other < n && seen < tries && work_ > 0; ++other) {
-      --work_;
-      if (!p_.code[other].op->heavy() || !alike(anchor, other)) continue;
-      ++seen;
-      int period = other - anchor;
-      if (anchor + (least_pieces - 1) * period >= n) return false;
-      bool repeats = true;  // look at the anchors before at whole pieces
-      for (int k = 2; k < least_pieces && repeats; ++k) repeats = alike(anchor, anchor + k * period);
-      if (!repeats) continue;
-      int begin = anchor, end = anchor;  // [begin, end) is like what stands a period later
-      while (begin > least && alike(begin - 1, begin - 1 + period)) --begin;
-      while (end + period < n && alike(end, end + period)) ++end;
-      for (bool whole : {true, false})  // else as far as it goes: another loop of the same kind may follow
-        for (int peel = 0; peel < 3 && work_ > 0; ++peel) {
-          Run r{begin + peel * period, period, (end - begin) / period + 1 - peel};
-          if (r.count < least_pieces) break;
-          if (whole ? !classify(r) : !shorten(r)) continue;
-          found = best_phase(r, whole ? end + period - r.begin : (r.count + 1) * period - 1);
-          return classify(found);
-        }
-    }
-    return false;
-  }
-
-  /// Keeps the pieces whose wiring fits, from the first on, of a run that does not fit as a whole; false if they are too few.
-  bool shorten(Run& r) {
-    int fits = least_pieces, fails = std::exchange(r.count, fits);
-    if (fails == fits || !classify(r)) return false;
-    while (fails - fits > 1) {
-      r.count = (fits + fails) / 2;
-      (classify(r) ? fits : fails) = r.count;
-    }
-    r.count = fits;
-    return classify(r);
-  }
-
-  /// Where pieces are cut so that the fewest values cross from one to the next: judged by the first few pieces.
-  Run best_phase(const Run& r, int length) {
-    constexpr int longest = 256;
-    Run best = r;
-    auto fewest = carries_.size();
-    for (int shift = 1; shift < std::min(r.period, longest); ++shift) {
-      Run moved{r.begin + shift, r.period, (length - shift) / r.period};
-      if (moved.count < least_pieces) break;
-      if (!classify({moved.begin, moved.period, least_pieces}) || carries_.size() >= fewest) continue;
-      if (!classify(moved) || carries_.size() >= fewest) continue;
-      fewest = carries_.size();
-      best = moved;
-    }
-    return best;
-  }
-
-  // ---- the wiring ------------------------------------------------------------------------------------------------------------------
-
-  enum class Kind : std::uint8_t { inside, carry, x, capture, constant };
-  struct Operand {
-    Kind kind;
-    int index;  ///< value of piece 0, or value from before the run, or number of the carry, x or capture
-  };
-  struct Carry {
-    int made, first;  ///< the value of piece 0 that is carried, and its value before the run
-    int behind;       ///< the carry whose value before the step is the next one, or -1
-    Type type;
-  };
-  struct X {
-    std::vector<int> values;  ///< one a piece
-    Type type;
-  };
-
-  int piece_of(const Run& r, int v) const {  // -1: from before the run
-    return made_[v] < r.begin ? -1 : (made_[v] - r.begin) / r.period;
-  }
-  /// The value of another piece that is what v is to its own.
-  int peer(const Run& r, int v, int pieces) const {
-    const auto& c = p_.code[made_[v]];
-    return p_.code[made_[v] + pieces * r.period].first + (v - c.first);
-  }
-
-  /// A carry that holds `made` of `firsts.size()` pieces ago.
-  int carry(const std::vector<int>& firsts, int made) {
-    auto key = firsts;
-    key.push_back(made);
-    if (auto there = carry_of_.find(key); there != carry_of_.end()) return there->second;
-    int behind = firsts.size() > 1 ? carry(std::vector<int>(firsts.begin() + 1, firsts.end()), made) : -1;
-    carries_.push_back({made, firsts[0], behind, p_.types[made]});
-    return carry_of_[key] = static_cast<int>(carries_.size()) - 1;
-  }
-
-  /// The type of a number that differs from piece to piece: that of what it meets, as it would take it; false if that is not known.
-  bool settle_number(const Instruction& c, std::size_t k, Type& type) const {
-    if (!type.weak) return true;
-    type.weak = false;
-    if (c.op == &slice_operator) return k == 1;  // f64, as it is
-    if (elementwise_code(*c.op) < 0) return false;
-    for (int v : c.inputs)
-      if (!p_.types[v].weak) type.dtype = p_.types[v].dtype;
-    return is_floating(type.dtype) && std::any_of(c.inputs.begin(), c.inputs.end(), [&](int v) { return !p_.types[v].weak; });
-  }
-
-  bool classify(const Run& r) {
-    operands_.clear(), carries_.clear(), xs_.clear(), captures_.clear();
-    carry_of_.clear(), x_of_.clear();
-    bool heavy = false;
-    std::vector<int> seq(static_cast<std::size_t>(r.count));
-    for (int j = r.begin; j < r.begin + r.period; ++j) {
-      heavy |= p_.code[j].op->heavy();
-      for (std::size_t k = 0; k < p_.code[j].inputs.size(); ++k) {
-        work_ -= r.count / 4;
-        for (int q = 0; q < r.count; ++q) seq[q] = p_.code[j + q * r.period].inputs[k];
-        int last = seq.back(), from = piece_of(r, last);
-        if (from >= 0) {  // made in the run: always as many pieces ago
-          int ago = r.count - 1 - from;
-          if (ago > 2 || ago > r.count - 2) return false;
-          for (int q = ago; q < r.count; ++q)
-            if (seq[q] != peer(r, last, q - (r.count - 1))) return false;
-          int made = peer(r, last, -from);
-          if (ago == 0) {
-            operands_.push_back({Kind::inside, made});
-            continue;
-          }
-          for (int q = 0; q < ago; ++q)
-            if (piece_of(r, seq[q]) >= 0 || !(p_.types[seq[q]] == p_.types[made]) || p_.types[made].weak) return false;
-          operands_.push_back({Kind::carry, carry(std::vector<int>(seq.begin(), seq.begin() + ago), made)});
-          continue;
-        }
-        for (int v : seq)
-          if (piece_of(r, v) >= 0) return false;
-        if (std::all_of(seq.begin(), seq.end(), [&](int v) { return v == seq[0]; })) {
-          if (made_[seq[0]] >= 0 && p_.code[made_[seq[0]]].op == &constant_operator) {  // structure stays structure
-            operands_.push_back({Kind::constant, seq[0]});
-            continue;
-          }
-          auto at = std::find(captures_.begin(), captures_.end(), seq[0]) - captures_.begin();
-          if (at == static_cast<std::ptrdiff_t>(captures_.size())) captures_.push_back(seq[0]);
-          operands_.push_back({Kind::capture, static_cast<int>(at)});
-          continue;
-        }
-        Type type = p_.types[seq[0]];
-        if (!settle_number(p_.code[j], k, type)) return false;
-        auto key = seq;
-        key.push_back(static_cast<int>(type.dtype));
-        auto [there, fresh] = x_of_.try_emplace(std::move(key), static_cast<int>(xs_.size()));
-        if (fresh) xs_.push_back({seq, type});
-        operands_.push_back({Kind::x, there->second});
-      }
-    }
-    for (int j = r.begin; j < r.begin + r.period; ++j)
-      for (int k = 0; k < p_.code[j].count; ++k)
-        if (p_.types[p_.code[j].first + k].weak && read_behind(r, p_.code[j].first + k, 0)) return false;
-    return heavy && !carries_.empty();
-  }
-
-  /// Whether the value that v is in some piece from `from` on is read behind the run.
-  bool read_behind(const Run& r, int v, int from, int to = -1) const {
-    for (int q = from; q < (to < 0 ? r.count : to); ++q)
-      if (last_reader_[peer(r, v, q)] >= r.end()) return true;
-    return false;
-  }
-
   // ---- the scan --------------------------------------------------------------------------------------------------------------------
 
   void emit(const Run& r) {
@@ -340,21 +108,44 @@ class Roller : StackedProgram {
     for (int v : x.values) values.push_back(number_[v]);
     if (reverse) std::reverse(values.begin(), values.end());
     Type type = x.type;
-    auto count = static_cast<Index>(values.size());
-    type.shape.insert(0, count);
-    const Element first = element_[values[0]];
-    bool weak = p_.types[x.values[0]].weak;
-    if (!weak && in_order(values, 1)) return range(first.source, first.index, count, type);
-    if (!weak && in_order(values, -1))
-      return append(flip_operator, {1}, {range(first.source, first.index - count + 1, count, type)}, {type});
-    std::vector<int> parts;
-    Type one = type;
-    one.shape[0] = 1;
-    for (int part : values) {
-      if (weak) part = append(cast_operator, {}, {part}, {x.type});
-      parts.push_back(append(reshape_operator, {}, {part}, {one}));
+    type.shape.insert(0, static_cast<Index>(values.size()));
+    if (p_.types[x.values[0]].weak) {
+      for (int& v : values) v = whole(append(cast_operator, {}, {v}, {x.type}), x.type);
+    } else {
+      values = ranges(values, x.type);
     }
-    return append(concatenate_operator, {0}, parts, {type});
+    return values.size() == 1 ? values[0] : append(concatenate_operator, {0}, std::move(values), {type});
+  }
+
+  /// A value as a stack of one.
+  int whole(int v, Type type) {
+    type.shape.insert(0, 1);
+    return append(reshape_operator, {}, {v}, {type});
+  }
+
+  /// The same values as stacks, one for those in a row that are elements of one stack in order, forward or backward.
+  std::vector<int> ranges(const std::vector<int>& values, const Type& type) {
+    std::vector<int> parts;
+    for (std::size_t begin = 0, end; begin < values.size(); begin = end) {
+      end = begin + 1;
+      const Element first = element_[values[begin]];
+      Index step = 0;
+      for (; first.source >= 0 && end < values.size(); ++end) {
+        const Element &e = element_[values[end]], &before = element_[values[end - 1]];
+        if (step == 0 && (e.index == before.index + 1 || e.index == before.index - 1)) step = e.index - before.index;
+        if (e.source != first.source || step == 0 || e.index != before.index + step) break;
+      }
+      auto count = static_cast<Index>(end - begin);
+      if (count == 1) {
+        parts.push_back(whole(values[begin], type));
+        continue;
+      }
+      Type stack = type;
+      stack.shape.insert(0, count);
+      int v = range(first.source, step > 0 ? first.index : first.index - count + 1, count, stack);
+      parts.push_back(step > 0 ? v : append(flip_operator, {1}, {v}, {stack}));
+    }
+    return parts;
   }
 
   // ---- the program that comes out --------------------------------------------------------------------------------------------------
@@ -373,24 +164,16 @@ class Roller : StackedProgram {
     note(to_.code.back());
   }
 
-  Program& p_;
-  int front_;
-  std::vector<int> made_, last_reader_, number_;
-  long work_ = 0;
-
-  std::vector<Operand> operands_;
-  std::vector<Carry> carries_;
-  std::vector<X> xs_;
-  std::vector<int> captures_;
-  std::map<std::vector<int>, int> carry_of_, x_of_;
+  std::vector<int> number_;
 };
 
 }  // namespace
 
 void roll(Program& program) {
   auto heavy = std::count_if(program.code.begin(), program.code.end(), [](const auto& c) { return c.op->heavy(); });
-  if (heavy < least_pieces) return;
+  if (heavy < Run::least_pieces) return;
   Program trial = program;
+  complete_loops(trial);
   if (!Roller(trial).run()) return;
   program = std::move(trial);
   remove_dead_code(program);

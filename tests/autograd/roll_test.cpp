@@ -54,7 +54,92 @@ TEST_CASE("roll: an LSTM loop and its gradients become a scan each") {
   all.insert(all.end(), g.begin(), g.end());
   auto c = rolled(all);
   CHECK(c.scans == 2);
+  CHECK(c.products == 0);
   CHECK(against_reference(all, 1e-11) == "");
+}
+
+TEST_CASE("roll: the ends of a gradient, where sums have one part and nothing goes on, are part of its scan") {
+  Lstm cell(3, 5, f64);
+  auto x = draw({9, 2, 3});
+  for (bool last_only : {false, true}) {
+    State s{zeros({2, 5}, f64), zeros({2, 5}, f64)};
+    std::vector<Variable> hs;
+    for (Index t = 0; t < 9; ++t) s = lstm_step(x[t], s, cell.wx, cell.wh, cell.b), hs.push_back(s.h);
+    auto loss = last_only ? sum(square(s.h)) : sum(square(stack(hs)));
+    auto g = gradients(loss, {x, cell.wx, cell.wh, cell.b});  // without the loss the last step need not make h
+    std::vector<Variable> all(g.begin(), g.end());
+    auto c = rolled(all);
+    CHECK(c.scans == 2);
+    CHECK(c.products == 0);
+    CHECK(against_reference(all, 1e-11) == "");
+  }
+}
+
+TEST_CASE("roll: a state that a step reads in two places") {
+  auto x = draw({7, 2, 3}), w = draw({3, 3}), u = draw({3, 3});
+  Variable h = zeros({2, 3}, f64);
+  std::vector<Variable> hs;
+  for (Index t = 0; t < 7; ++t) {
+    auto z = sigmoid(x[t] + matmul(h, u));
+    h = (1 - z) * h + z * tanh(x[t] + matmul(h, w));
+    hs.push_back(h);
+  }
+  auto g = gradients(sum(square(stack(hs))), {x, w, u});
+  std::vector<Variable> all(g.begin(), g.end());
+  auto c = rolled(all);
+  CHECK(c.scans == 2);
+  CHECK(c.products == 0);
+  CHECK(against_reference(all, 1e-12) == "");
+}
+
+TEST_CASE("roll: states that a second loop, an attention in it and the loss read") {
+  auto x = draw({6, 2, 3}), w = draw({3, 3}), u = draw({3, 3}), v = draw({3, 3});
+  std::vector<Variable> hs, ks;
+  Variable h = draw({2, 3}), k = draw({2, 3});
+  for (Index t = 0; t < 6; ++t) h = tanh(x[t] + matmul(h, w)), hs.push_back(h);
+  auto memory = stack(hs, 1);
+  for (Index t = 0; t < 6; ++t) {
+    auto scores = softmax(sum(memory * reshape(matmul(k, v), Shape{2, 1, 3}), -1), -1);
+    auto read = sum(reshape(scores, Shape{2, 6, 1}) * memory, 1);
+    k = tanh(hs[static_cast<std::size_t>(t)] + matmul(k + read, u));
+    ks.push_back(k);
+  }
+  auto g = gradients(sum(square(stack(ks))) + sum(stack(hs)), {x, w, u, v});
+  std::vector<Variable> all(g.begin(), g.end());
+  auto c = rolled(all);
+  CHECK(c.scans == 4);
+  CHECK(c.products == 0);
+  CHECK(against_reference(all, 1e-11) == "");
+}
+
+TEST_CASE("roll: states that two loops read, one from each end") {
+  auto x = draw({6, 2, 3}), w = draw({3, 3}), u = draw({3, 3}), v = draw({3, 3});
+  std::vector<Variable> hs, ks, ls;
+  Variable h = draw({2, 3}), k = draw({2, 3}), l = draw({2, 3});
+  for (Index t = 0; t < 6; ++t) h = tanh(x[t] + matmul(h, w)), hs.push_back(h);
+  for (std::size_t t = 0; t < 6; ++t) k = tanh(hs[t] + matmul(k, u)), ks.push_back(k);
+  for (std::size_t t = 6; t-- > 0;) l = tanh(hs[t] + matmul(l, v)), ls.push_back(l);
+  auto g = gradients(sum(square(stack(ks))) + sum(square(stack(ls))), {x, w, u, v});
+  std::vector<Variable> all(g.begin(), g.end());
+  auto c = rolled(all);
+  CHECK(c.scans == 6);
+  CHECK(c.products == 0);
+  CHECK(against_reference(all, 1e-12) == "");
+}
+
+TEST_CASE("roll: a step whose attributes differ is not like the others") {
+  auto x = draw({10, 3, 3}), w = draw({3, 3});
+  const auto check = [&](auto turn) {
+    Variable h = draw({3, 3});
+    for (Index t = 0; t < 10; ++t) h = tanh(x[t] + matmul(turn(h, t == 5), w));
+    auto g = gradients(sum(h), {x, w});
+    auto c = rolled({h, g[0], g[1]});
+    CHECK(c.products > 0);
+    CHECK(against_reference({h, g[0], g[1]}, 1e-12) == "");
+  };
+  check([](const Variable& h, bool other) { return flip(h, {other ? 1 : 0}); });
+  check([](const Variable& h, bool other) { return cumsum(h, other ? 1 : 0); });
+  check([](const Variable& h, bool other) { return transpose(h * h, other ? Dims(Shape{1, 0}) : Dims(Shape{0, 1})) * 0.5; });
 }
 
 TEST_CASE("roll: two cells in one loop, with numbers of the user's and second order") {

@@ -8,6 +8,7 @@
 
 #include <barrier>
 #include <functional>
+#include <memory>
 #include <thread>
 
 #include "support.hpp"
@@ -140,6 +141,32 @@ TEST_CASE("threads: handles that are dropped on another thread are fine, pending
     CHECK(first(also) == doctest::Approx(std::tanh(3.0)));
   }
   CHECK((Variable(Tensor::full({2}, 3)) + 1).value().at({0}) == 4);
+}
+
+TEST_CASE("threads: handles that several threads copy and drop at once are counted") {
+  auto token = std::make_shared<int>(3);
+  const std::weak_ptr<int> alive = token;
+  {
+    Variable y = custom(
+        "held", Variable(Tensor::full({2}, 3)), [token = std::move(token)](const Tensor& t) { return t; },
+        [](auto& g, auto&) { return g; });
+    y.value();
+    const auto copy_and_drop = [copy = y] {
+      for (int i = 0; i < 300; ++i) {
+        std::vector<Variable> many(7, copy);
+        many.resize(3);
+        many.push_back(many[0]);
+      }
+    };
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) threads.emplace_back(copy_and_drop);
+    copy_and_drop();
+    for (auto& t : threads) t.join();
+    CHECK(!alive.expired());
+    CHECK(first(y + 1) == 4);
+  }
+  CHECK((Variable(Tensor::full({2}, 1)) + 1).value().at({0}) == 2);  // this thread takes over what the others dropped
+  CHECK(alive.expired());
 }
 
 TEST_CASE("threads: two threads train at the same time with the same bits as alone") {
