@@ -4,10 +4,10 @@
 // forward and what runs backward. Forward values that the backward body reads become ys of the forward scan (residuals), unless a few
 // cheap operations make them again from what is kept anyway.
 #include <algorithm>
-#include <map>
 #include <rewind/autograd/differentiate.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/residuals.hpp>
+#include <rewind/autograd/scan_derivative.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/autograd/trace.hpp>
@@ -15,38 +15,6 @@
 namespace rw::detail {
 
 namespace {
-
-/// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
-struct Wish {
-  List<char> incoming, wanted;
-  bool again = false;  ///< the body runs again in the backward pass; carries alone are kept
-  auto operator<=>(const Wish&) const = default;
-};
-
-/// A differentiated body.
-struct Derivative {
-  std::shared_ptr<const Body> backward;
-  std::vector<int> carries;                ///< which carries have gradients, in the order of the backward carries
-  std::vector<int> captures;               ///< captures whose gradients are accumulated, behind those
-  std::vector<int> ys;                     ///< forward ys whose gradients are read: the first xs
-  List<int> residuals;                     ///< values of the forward body that are read: the next xs
-  std::shared_ptr<const Program> forward;  ///< the forward body with scans in it that have more ys now, if there are such
-  std::vector<int> xs_read;                ///< forward xs that are read: the last xs
-  std::vector<int> constants;              ///< forward captures that are read
-  std::vector<int> xs;                     ///< forward xs whose gradients are the backward ys
-  List<ValueRef> outside;                  ///< what rules of custom operations read beside these: the last constants
-  Closures closures;                       ///< of the backward body
-};
-
-struct Cache {
-  std::map<Wish, std::shared_ptr<const Derivative>> derivatives;
-  std::map<std::pair<const Program*, List<int>>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
-};
-
-Cache& cache_of(const Body& body) {
-  if (!body.derivatives) body.derivatives = std::make_shared<Cache>();
-  return *static_cast<Cache*>(body.derivatives.get());
-}
 
 /// Turns the recording of a differentiated body into a derivative.
 class Differentiator {
@@ -242,7 +210,8 @@ class Differentiator {
   Derivative d_;
 };
 
-/// One differentiation serves all scans of the body; closures may differ from call to call, so where there are some each has its own.
+}  // namespace
+
 std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish) {
   auto make = [&] { return std::make_shared<const Derivative>(Differentiator(body, closures, wish).run()); };
   if (body.closures) return make();
@@ -254,75 +223,6 @@ std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures
   }
   there->backward->used = tape_of_thread().next_mark;
   return there;
-}
-
-/// Adds ys to a scan that is recorded already: values of its body by number, or of `forward`, the body with scans in it that have grown.
-/// Gives the result number of each.
-List<int> add_ys(Node& node, const List<int>& body_values, const Program* forward) {
-  const Body& body = *node.body;
-  const Program& base = forward ? *forward : body.program;
-  List<int> results, outputs(base.outputs.begin(), base.outputs.end());
-  for (int v : body_values) {
-    int at = -1;
-    for (std::size_t o = static_cast<std::size_t>(body.carries); o < outputs.size(); ++o)
-      if (outputs[o] == v) at = static_cast<int>(o);
-    if (at < 0) {
-      at = static_cast<int>(outputs.size());
-      outputs.push_back(v);
-    }
-    results.push_back(at);
-  }
-  if (outputs.size() == base.outputs.size()) return results;
-  const std::pair key{forward, body_values};
-  auto grown = body.closures ? nullptr : cache_of(body).grown[key];
-  if (!grown) {
-    Program program = base;
-    program.outputs.assign(outputs.begin(), outputs.end());
-    grown = intern_body(std::move(program), body.carries, body.xs);
-    if (!body.closures) cache_of(body).grown[key] = grown;
-  }
-  grown->used = tape_of_thread().next_mark;
-  for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
-    Type type = base.types[outputs[o]];
-    type.shape.insert(0, node.attributes[1]);
-    node.types.push_back(type);
-    node.outputs.push_back(nullptr);
-  }
-  node.body = grown;
-  return results;
-}
-
-}  // namespace
-
-namespace {
-/// All gradients that there can be.
-Wish whole_wish(const Body& body) {
-  const Program& p = body.program;
-  Wish wish;
-  for (int v : p.outputs) wish.incoming.push_back(is_floating(p.types[v].dtype));
-  for (int v : p.inputs) wish.wanted.push_back(is_floating(p.types[v].dtype) && !p.types[v].weak);
-  return wish;
-}
-}  // namespace
-
-Index history_of_step(const Body& body, const Closures& closures) {
-  auto d = derivative_of(body, closures, whole_wish(body));
-  const Program& p = d->forward ? *d->forward : body.program;
-  Index bytes = 0;
-  auto count = [&](int v) { bytes += p.types[v].shape.size() * size_of(p.types[v].dtype); };
-  for (int v : d->residuals) count(v);
-  for (const auto& i : p.code)
-    if (i.op->heavy())
-      for (int k = 0; k < i.count; ++k) count(i.first + k);
-  return bytes;
-}
-
-void keep_for_gradient(Node& node) {
-  const Body& body = *node.body;
-  Wish wish = whole_wish(body);
-  wish.again = node.attributes[3];
-  auto d = derivative_of(body, node.closures, wish);
-  add_ys(node, d->residuals, d->forward.get());
 }
 
 void scan_gradient(Pullback& p) {

@@ -1,0 +1,49 @@
+// The differentiated body of a scan, and what is kept for it. Internal to autograd.
+#pragma once
+
+#include <map>
+#include <rewind/autograd/operator.hpp>
+
+namespace rw::detail {
+
+/// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
+struct Wish {
+  List<char> incoming, wanted;
+  bool again = false;  ///< the body runs again in the backward pass; carries alone are kept
+  auto operator<=>(const Wish&) const = default;
+};
+
+/// A differentiated body.
+struct Derivative {
+  std::shared_ptr<const Body> backward;
+  std::vector<int> carries;                ///< which carries have gradients, in the order of the backward carries
+  std::vector<int> captures;               ///< captures whose gradients are accumulated, behind those
+  std::vector<int> ys;                     ///< forward ys whose gradients are read: the first xs
+  List<int> residuals;                     ///< values of the forward body that are read: the next xs
+  std::shared_ptr<const Program> forward;  ///< the forward body with scans in it that have more ys now, if there are such
+  std::vector<int> xs_read;                ///< forward xs that are read: the last xs
+  std::vector<int> constants;              ///< forward captures that are read
+  std::vector<int> xs;                     ///< forward xs whose gradients are the backward ys
+  List<ValueRef> outside;                  ///< what rules of custom operations read beside these: the last constants
+  Closures closures;                       ///< of the backward body
+};
+
+/// What is derived from a body.
+struct Cache {
+  std::map<Wish, std::shared_ptr<const Derivative>> derivatives;
+  std::map<std::pair<const Program*, List<int>>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
+};
+
+inline Cache& cache_of(const Body& body) {
+  if (!body.derivatives) body.derivatives = std::make_shared<Cache>();
+  return *static_cast<Cache*>(body.derivatives.get());
+}
+
+/// One differentiation serves all scans of the body; closures may differ from call to call, so where there are some each has its own.
+std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish);
+
+/// Adds ys to a scan that is recorded already: values of its body by number, or of `forward`, the body with scans in it that have grown.
+/// Gives the result number of each.
+List<int> add_ys(Node& node, const List<int>& body_values, const Program* forward);
+
+}  // namespace rw::detail
