@@ -50,7 +50,7 @@ bool SplitTerms::take(int term, int target) {
 bool SplitTerms::summed(int v) const {
   if (made_[v] < boundary_) return false;
   const Instruction& c = joint_.code[made_[v]];
-  return c.op == &scatter_add_operator || (c.op == &scan_operator && v - c.first < c.body->carries);
+  return c.op == &scatter_add_operator || c.op == &scan_operator;
 }
 
 void SplitTerms::finish() {

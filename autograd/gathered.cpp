@@ -16,8 +16,8 @@ Shape without_columns(Shape shape) {
 bool is_view_of_rows(const Node& node) {
   const Shape &from = node.inputs[0]->type.shape, &to = node.types[0].shape;
   if (node.op == &slice_operator) return node.attributes[0] + 1 < to.rank();
-  return node.op == &reshape_operator && from.rank() > 1 && to.rank() > 1 && from.back() == to.back() &&
-         without_columns(from).size() == without_columns(to).size();
+  const bool matrices = from.rank() > 1 && to.rank() > 1;
+  return node.op == &reshape_operator && matrices && without_columns(from).size() == without_columns(to).size();
 }
 
 const Trace::Rows* known(const Value* x) {
@@ -48,15 +48,17 @@ Gathered gathered(const Pullback& p, int input) {
   const auto recorded = [](const Value* v) { return v->node && v->node->history; };  // others may be forgotten once evaluated
   Gathered g;
   g.passes = true;
+  bool all = true;
   const Trace::Rows* rows = known(x);
   for (; !rows && recorded(x) && is_view_of_rows(*x->node); rows = known(x)) {
     g.passes &= !p.asked(x);
+    all &= x->node->op != &slice_operator;
     g.views.push_back(x->node);
     x = x->node->inputs[0];
   }
   if (rows) {  // a loop over a chunk passes it on; a step's products are summed by index if one sum over all steps is possible
     const auto* w = p.node.op == &matmul_operator ? p.node.inputs[1] : nullptr;
-    const bool summed = w && !w->node && w->id >= tape_of_thread().traces.back()->constants && shape.rank() == 2;
+    const bool summed = w && !w->node && w->id >= tape_of_thread().traces.back()->constants && shape.rank() == 2 && all;
     if (!(rows->again ? p.node.op == &scan_operator : summed)) return {};
     g.table = rows->table, g.taken = rows->index;
     g.passes &= rows->passes;

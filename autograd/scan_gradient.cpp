@@ -92,7 +92,6 @@ class Differentiator {
     }
     for (int i : d_.captures) targets.push_back(forward[i].handle());
     for (std::size_t r = 0; r < tables_.size(); ++r) {
-      if (!wish_.rows[r].second.passes) continue;
       targets.push_back(table[r].handle());
       d_.captures.push_back(first_table() + static_cast<int>(r));
     }

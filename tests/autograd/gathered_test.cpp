@@ -104,6 +104,14 @@ TEST_CASE("gathered: rows that are read elsewhere too, of which one more gradien
   const auto g = detail::gradients(loss, List{x, table, w});
   CHECK(g[0].shape() == Shape{8, 4});
   CHECK(worst({scatter_add(g[0], index, 3)}, {g[1]}) < 1e-14);
+  const auto view = reshape(slice(x, 0, 2, 6), {2, 3, 4});
+  const auto other = sum(tanh(matmul(view, w)));
+  for (const Variable& one : {view, x}) {
+    const auto of = detail::gradients(other, List{one, table});
+    CHECK(of[0].shape() == one.shape());
+    CHECK(worst({of[1]}, {detail::gradients(other, List{table})[0]}) < 1e-14);
+    CHECK(worst({sum(of[0] * one)}, {sum(of[1] * table)}) < 1e-13);
+  }
   const auto alone = detail::gradients(loss, List{w});
   CHECK(identical(alone[0].value(), g[2].value()));
   CHECK(worst({detail::gradients(loss, List{x})[0]}, {g[0]}) == 0);
@@ -122,6 +130,9 @@ TEST_CASE("gathered: large tables, those of more axes, batched operands and rows
   CHECK(sums(table, matmul(gather(table, index), draw({2, 4, 5}))) == 0);
   CHECK(sums(w, matmul(detach(gather(table, index)), w)) == 0);
   CHECK(sums(w, matmul(2 * gather(table, index), w)) == 0);
+  CHECK(sums(w, matmul(slice(gather(table, index), 0, 0, 1), w)) == 0);  // three rows
+  const Variable narrow = draw({2, 5});
+  CHECK(sums(narrow, matmul(slice(gather(table, index), -1, 1, 2), narrow)) == 0);
   for (bool early : {false, true}) {
     Variable x;
     {
@@ -206,6 +217,29 @@ TEST_CASE("gathered: in a loop, cells of any wiring give the gradients of produc
   }
 }
 
+TEST_CASE("gathered: in a loop, products with what changes from step to step, of more axes or of loops inside are as others") {
+  seed(39);
+  const Variable table = draw({vocabulary, width}), w = draw({width, hidden}), index = tokens({steps, 2, batch}, vocabulary);
+  using Step = std::function<std::pair<Variable, Variable>(const Variable& c, const Variable& x)>;
+  const auto sums = [&](const Step& step) {
+    auto [last, ys] = scan(step, w, gather(table, index));
+    return count(detail::gradients(sum(last) + sum(ys), List{table, w}), "scatter_add", "f64 [5, 7]");
+  };
+  CHECK(sums([&](auto& c, auto& x) { return std::pair{c, tanh(matmul(x[0], w))}; }) == 0);  // not all of the rows
+  CHECK(sums([&](auto& c, auto& x) { return std::pair{c, tanh(matmul(reshape(x, {2 * batch, width}), w))}; }) == 1);
+  CHECK(sums([&](auto& c, auto& x) { return std::pair{c, tanh(matmul(x, w))}; }) == 0);
+  CHECK(sums([&](auto& c, auto& x) { return std::pair{0.9 * c, tanh(matmul(reshape(x, {2 * batch, width}), c))}; }) == 0);
+  CHECK(sums([&](auto& c, auto& x) { return std::pair{c, tanh(matmul(reshape(x, {2 * batch, width}), tanh(w)))}; }) == 0);
+  CHECK(sums([&](auto& c, auto& x) {
+          return std::pair{c, scan(
+                                  [&](const Variable& h, const Variable& x) {
+                                    return std::pair{h + tanh(matmul(x, w)), h};
+                                  },
+                                  zeros({batch, hidden}, f64), x)
+                                  .first};
+        }) == 0);
+}
+
 TEST_CASE("gathered: in loops in loops, with and without checkpoints of either") {
   seed(38);
   const Variable table = draw({vocabulary, width}), wx = draw({width, width}), wh = draw({width, width}), h = draw({batch, width});
@@ -257,15 +291,19 @@ TEST_CASE("gathered: same bits whatever is read early, for any threads, checkpoi
     set_threads(team);
     const auto x = gather(table, index);
     Variable held = hold ? x : Variable(0);
-    auto layer = [&](const Lstm& l, const Variable& x) {
+    const auto gates = split<4>(first.wx);
+    auto layer = [&](const Variable& wx, const Lstm& l, const Variable& x) {  // the first with four products
       return scan(
           [&](const State& s, const Variable& x) {
-            auto n = lstm_step(x, s, l.wx, l.wh, l.b);
-            return std::pair{n, n.h};
+            auto of_x = wx.empty() ? concatenate({matmul(x, gates[0]), matmul(x, gates[1]), matmul(x, gates[2]), matmul(x, gates[3])})
+                                   : matmul(x, wx);
+            auto [f, i, o, g] = split<4>(of_x + matmul(s.h, l.wh) + l.b);
+            auto n = sigmoid(f) * s.c + sigmoid(i) * tanh(g);
+            return std::pair{State{sigmoid(o) * tanh(n), n}, sigmoid(o) * tanh(n)};
           },
           State{zero, zero}, x, {.checkpoint = c});
     };
-    auto y = layer(second, layer(first, x).second).second;
+    auto y = layer(second.wx, second, layer({}, first, x).second).second;
     if (hold) held = matmul(x, first.wx);
     if (early && hold) x.value();
     auto loss = sum(square(matmul(y, head))) + sum(matmul(x, first.wx)) + sum(sin(matmul(matmul(y, tie), transpose(table))));

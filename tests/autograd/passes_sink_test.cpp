@@ -55,6 +55,23 @@ return %8, %9, %7
     }
 }
 
+TEST_CASE("passes: sink: large sums by index leave the loop too, but not those that are read there") {
+  const Variable x = leaf({4, 2, 60}), index = Tensor::of<std::int64_t>({4, 2}, {1, 0, 299, 2, 1, 1, 0, 2});
+  const auto text = [&](bool read) {
+    auto [last, y] = scan(
+        [&](const Variable& c, const std::pair<Variable, Variable>& in) {
+          auto rows = scatter_add(tanh(in.first), in.second, 300);
+          return std::pair{c + rows, read ? rows : in.first};
+        },
+        zeros({300, 60}, DType::f64), std::pair{x, index});
+    return after(detail::sink, {last, y});
+  };
+  CHECK(text(false).find("= scatter_add_steps(") != std::string::npos);
+  CHECK(text(false).find("= scatter_add(") == std::string::npos);
+  CHECK(text(true).find("= scatter_add_steps(") == std::string::npos);
+  CHECK(text(true).find("    %4 = scatter_add(") != std::string::npos);
+}
+
 TEST_CASE("passes: sink: the order of steps is the loop's, and the sum goes on from the carry") {
   const Variable x = Tensor::of<float>({3, 1, 1}, {1.f, 1e8f, -1e8f}), index = Tensor::zeros({3, 1}, DType::i64);
   const auto sum_of = [&](const Variable& first, bool reverse) {
