@@ -75,14 +75,24 @@ struct Numbering {
   }
 };
 
+/// Marks a pending value that a gradient will read; of a view, what it shows, which is no larger and lies there already: the view is made
+/// again. A slice may show little of much, so it counts for itself.
+void capture(Value* v, std::uint64_t mark) {
+  auto pending = [&] { return v->node && !v->evaluated() && v->mark == mark; };
+  while (pending() && !is_computed(*v->node->op) && v->node->op != &slice_operator) {
+    if (v->node->inputs.empty()) return;
+    v = v->node->inputs[0];
+  }
+  if (pending()) v->captured_by = mark;
+}
+
 /// Which pending results shall outlive the run: what is held or asked for, and what gradients will read.
 void choose_outputs(const Collected& found, std::span<Value* const> roots, bool keep, std::uint64_t mark, List<Value*>& outputs) {
   for (Node* n : found.nodes) {
     bool history = keep && n->history && !n->released && n->op->differentiable();
     Keep k = history ? n->op->keep(*n) : Keep{};
     if (k.operands)
-      for (Value* v : n->inputs)
-        if (!v->evaluated() && v->node && v->mark == mark) v->captured_by = mark;
+      for (Value* v : n->inputs) capture(v, mark);
     for (Value* v : n->outputs)
       if (v && !v->evaluated() && (k.results || v->held())) v->captured_by = mark;
   }
@@ -178,7 +188,7 @@ List<std::pair<StorageRef, Index>> run(const Plan& plan, const List<Value*>& inp
   List<const PackedMatrix*> packs(plan.packs.size());
   std::vector<std::unique_ptr<PackedMatrix>> own;
   Frame frame;
-  plan.pack(bound, packs.data(), own, frame);
+  plan.pack(bound, packs.data(), own, 1, frame);
   frame.base = base.data();
   frame.inputs = bound.data();
   frame.packs = packs.data();

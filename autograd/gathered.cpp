@@ -59,7 +59,7 @@ Gathered gathered(const Pullback& p, int input) {
   if (rows) {  // a loop over a chunk passes it on; a step's products are summed by index if one sum over all steps is possible
     const auto* w = p.node.op == &matmul_operator ? p.node.inputs[1] : nullptr;
     const bool summed = w && !w->node && w->id >= tape_of_thread().traces.back()->constants && shape.rank() == 2 && all;
-    if (!(rows->again ? p.node.op == &scan_operator : summed)) return {};
+    if (!(rows->in_chunks ? p.node.op == &scan_operator : summed)) return {};
     g.table = rows->table, g.taken = rows->index;
     g.passes &= rows->passes;
     return g;

@@ -23,7 +23,7 @@ struct Place;
 struct Tape;
 
 /// Structural numbers of an operation: axes, extents, flags. Part of a plan's key. Each operator names its own.
-using Attributes = std::array<std::int64_t, 4>;
+using Attributes = std::array<std::int64_t, 6>;
 
 /// What custom operations call: inputs of plans, found through the node when a plan runs.
 using Closures = std::vector<std::shared_ptr<CustomCall>>;

@@ -38,7 +38,7 @@ class ConstantOperator final : public Operator {
 };
 
 /// Random elements of a shape. Input: the key (i64 [2]). Attributes: 1 for normal, elements a step (rows of a divided batch count as in
-/// the whole).
+/// the whole), the first of step 0.
 class RandomOperator final : public Operator {
  public:
   constexpr RandomOperator() : Operator("random") {}
@@ -48,7 +48,7 @@ class RandomOperator final : public Operator {
   void interpret(const Program& program, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
                  const InterpretContext& context) const override {
     RandomKey key{static_cast<std::uint64_t>(in[0]->data[0]), static_cast<std::uint64_t>(in[0]->data[1])};
-    auto first = context.step * static_cast<std::uint64_t>(i.attributes[1]);
+    auto first = context.step * static_cast<std::uint64_t>(i.attributes[1]) + static_cast<std::uint64_t>(i.attributes[2]);
     auto n = static_cast<Index>(out[0].data.size());
     if (program.types[i.first].dtype == DType::f64) {
       i.attributes[0] ? fill_normal(key, first, out[0].data.data(), n) : fill_uniform(key, first, out[0].data.data(), n);
@@ -62,8 +62,10 @@ class RandomOperator final : public Operator {
     fail<Error>("random: reached the plan outside of a region (a fault of the fusion pass)");
   }
   int lift(Lift& l) const override {
-    if (l.lifted[0]) return -1;
-    return l.outer.append(*this, {l.instruction.attributes[0], l.instruction.attributes[1] * l.steps}, l.inputs, l.type());
+    const auto [kind, elements, first, a, b, c] = l.instruction.attributes;
+    const bool in_a_row = l.numbers.each * elements == l.body.types[l.instruction.first].shape.size();
+    if (l.lifted[0] || !in_a_row) return -1;
+    return l.outer.append(*this, {kind, l.numbers.around * elements, l.numbers.first * elements + first}, l.inputs, l.type());
   }
   bool rows(RowCheck& c) const override {
     const Shape& s = c.program.types[c.instruction.first].shape;

@@ -115,11 +115,8 @@ class MatmulOperator final : public Operator {
     Index a_batch = rows * a_row, b_batch = (tb ? e.n : e.k) * b_row;
     if (ta) std::swap(a_row, a_column);
     if (tb) std::swap(b_row, b_column);
-    int pack = e.batched || ta ? -1 : l.pack_request(b, dtype, e.k, e.n, b_row, b_column);
-    // A right operand that was computed is packed once for so many rows, not for each share of L2 that they fill: 1.15 to 1.2 times as fast
-    // at 1120 rows, the same at 256.
-    constexpr Index worth_packing = 512;
-    bool pack_here = pack < 0 && !e.batched && !ta && e.m >= worth_packing;
+    int pack = e.batched || ta ? -1 : l.pack_request(b, dtype, e.k, e.n, b_row, b_column, e.m);
+    bool pack_here = pack < 0 && !e.batched && !ta && runs_worth_packing(e.m, b_column) <= 1;
     l.emit({a, b, target}, [=](const Frame& f) {
       Index size = size_of(dtype);
       for (Index n = 0; n < e.batch; ++n) {
@@ -191,9 +188,9 @@ class MatmulStepsOperator final : public Operator {
       Slot s = l.slot(value);
       return s.strides[2] == 1 || s.shape()[2] == 1 ? s : l.dense_copy(s);
     };
-    Slot a = rows_contiguous(i.inputs[0]), b = rows_contiguous(i.inputs[1]), c = l.dense_result(i.first);
+    Slot a = rows_contiguous(i.inputs[0]), b = rows_contiguous(i.inputs[1]);
     bool reversed = i.attributes[0], continues = i.inputs.size() > 2;
-    if (continues) l.emit_copy(l.slot(i.inputs[2]), c);
+    Slot c = continues ? l.continued(i.first, i.inputs[2]) : l.dense_result(i.first);
     l.emit({a, b, c}, [=](const Frame& f) {
       const Shape &sa = a.shape(), &sb = b.shape();
       Index size = size_of(c.type.dtype), last = reversed ? sa[0] - 1 : 0, sign = reversed ? -1 : 1;

@@ -4,6 +4,7 @@
 // the reference in plain f64, and its lowering to a plan. Elementwise operations share one (elementwise.cpp).
 #pragma once
 
+#include <algorithm>
 #include <rewind/autograd/program.hpp>
 #include <rewind/core/elementwise.hpp>
 #include <span>
@@ -50,6 +51,16 @@ struct Keep {
   bool operands = false, results = false;
 };
 
+/// The linear numbers of a scan's steps, which random numbers count by, of the attributes of a scan (scan_operator.hpp).
+struct StepNumbers {
+  Index around, first, each;
+  explicit StepNumbers(const Attributes& scan) : around(scan[4] ? scan[4] : scan[1]), first(scan[5]), each(std::max<Index>(scan[3], 1)) {}
+  /// Of step t, where `outer` is the number of the step of the loops around.
+  std::uint64_t of(std::uint64_t outer, Index t) const {
+    return outer * static_cast<std::uint64_t>(around) + static_cast<std::uint64_t>(first + each * t);
+  }
+};
+
 /// Moving an instruction out of a loop: the same operation with a leading time axis on some operands.
 struct Lift {
   Program& outer;
@@ -58,6 +69,7 @@ struct Lift {
   std::vector<int> inputs;   ///< outer values
   std::vector<bool> lifted;  ///< which of them carry the time axis
   Index steps;
+  StepNumbers numbers;
   Type type(int output = 0) const {  ///< of a lifted result
     Type t = body.types[instruction.first + output];
     t.shape.insert(0, steps);

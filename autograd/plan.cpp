@@ -35,14 +35,17 @@ void Plan::bind(std::span<const Binding> inputs, std::span<std::byte* const> to,
 }
 
 void Plan::pack(std::span<const Binding> inputs, const PackedMatrix** packed_operands, std::vector<std::unique_ptr<PackedMatrix>>& own,
-                const Frame& frame) const {
+                Index runs, const Frame& frame) const {
   if (packs.empty()) return;
   const PackCharge charge(frame);
   for (std::size_t p = 0; p < packs.size(); ++p) {
     const auto& r = packs[p];
     const Binding& in = inputs[static_cast<std::size_t>(r.input)];
     if (in.storage) {
-      packed_operands[p] = &packed(*in.storage, in.data - in.storage->data() + r.offset, r.dtype, r.k, r.n, r.row, r.column);
+      const Index offset = in.data - in.storage->data() + r.offset;
+      packed_operands[p] = packed_if_worth(*in.storage, offset, r.dtype, r.k, r.n, r.row, r.column, r.rows, runs);
+    } else if (runs < runs_worth_packing(r.rows, r.column)) {
+      packed_operands[p] = nullptr;
     } else {
       own.push_back(std::make_unique<PackedMatrix>(r.dtype, r.k, r.n, Matrix{in.data + r.offset, r.row, r.column}));
       packed_operands[p] = own.back().get();
@@ -60,7 +63,15 @@ std::shared_ptr<Plan> make_plan(Program program, const PlanOptions& options) {
 }
 
 Lowering::Lowering(const Program& p, Plan& plan, const PlanOptions& options)
-    : program(p), plan_(plan), options_(options), slots_(p.types.size()), placed_(p.types.size()), producers_(producers(p)) {}
+    : program(p),
+      plan_(plan),
+      options_(options),
+      slots_(p.types.size()),
+      placed_(p.types.size()),
+      producers_(producers(p)),
+      uses_(count_uses(p)) {
+  plan.in_place.resize(options.over.size());
+}
 
 int Lowering::new_buffer(Buffer::Kind kind, int index, Index bytes) {
   Buffer b;
@@ -87,6 +98,7 @@ void Lowering::run() {
   }
   place_outputs();
   place_concatenations();
+  place_carries();
   for (const auto& i : program.code) {
     current_ = &i;
     i.op->lower(*this, i);
@@ -140,6 +152,29 @@ void Lowering::place_concatenations() {
   }
 }
 
+/// What one loop hands on to the next alone lies where that one leaves it: sums over time are added up in one place.
+void Lowering::place_carries() {
+  const auto uses = count_uses(program);
+  auto from_loop = [&](int v) { return producers_[v] >= 0 && program.code[producers_[v]].op == &scan_operator; };
+  for (std::size_t n = program.code.size(); n-- > 0;) {
+    const Instruction& i = program.code[n];
+    if (i.op != &scan_operator) continue;
+    const Program& body = i.body->program;
+    for (int c = 0; c < i.body->carries; ++c) {
+      const int v = i.inputs[c];
+      const auto ys = body.outputs.begin() + i.body->carries;
+      const bool kept =
+          std::find_if(ys, body.outputs.end(), [&](int y) { return y == body.inputs[c] || y == body.outputs[c]; }) != body.outputs.end();
+      if (kept || uses[v] != 1 || placed_[v] || !from_loop(v)) continue;
+      const Slot last = result(i.first + c);
+      if (!last.dense()) continue;
+      slots_[i.first + c] = last;
+      placed_[i.first + c] = 1;
+      place(v, last);
+    }
+  }
+}
+
 Slot Lowering::result(int value) {
   if (!placed_[value]) {
     const Type& t = type(value);
@@ -155,6 +190,25 @@ Slot Lowering::dense_result(int value) {
 
 void Lowering::finish(int value, const Slot& written) {
   if (written.buffer != slots_[value].buffer) emit_copy(written, slots_[value]);
+}
+
+Slot Lowering::continued(int value, int operand) {
+  Slot to = dense_result(value);
+  if (!written_over(to, operand)) emit_copy(slots_[operand], to);
+  return to;
+}
+
+bool Lowering::written_over(const Slot& to, int v) {
+  while (uses_[v] == 1 && producers_[v] >= 0 && program.code[producers_[v]].op == &reshape_operator)
+    v = program.code[producers_[v]].inputs[0];
+  if (uses_[v] != 1 || producers_[v] >= 0) return false;
+  const Buffer &from = plan_.buffers[slots_[v].buffer], &target = plan_.buffers[to.buffer];
+  bool whole = to.offset == 0 && to.type.shape.size() * size_of(to.type.dtype) == target.bytes && from.bytes == target.bytes;
+  if (!whole || from.kind != Buffer::Kind::input || target.kind != Buffer::Kind::output) return false;
+  auto input = static_cast<std::size_t>(from.index);
+  if (input >= options_.over.size() || options_.over[input] != target.index) return false;
+  plan_.in_place[input] = 1;
+  return true;
 }
 
 void Lowering::alias(int value, Slot slot) {
@@ -212,17 +266,27 @@ void Lowering::offset_by(Slot& s, int start, Index stride) {
   s.dynamic.push_back({at.buffer, at.offset * 8, at.type.dtype == DType::f64, stride});
 }
 
-int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column) {
+int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column, Index rows) {
   const Buffer& buffer = plan_.buffers[b.buffer];
   if (buffer.kind != Buffer::Kind::input || !b.dynamic.empty() || k == 0 || n == 0 || buffer.index < options_.constants_from) return -1;
-  PackRequest r{buffer.index, b.offset * size_of(dtype), dtype, k, n, row, column};
+  PackRequest r{buffer.index, b.offset * size_of(dtype), dtype, k, n, row, column, rows};
   for (std::size_t p = 0; p < plan_.packs.size(); ++p) {
-    const auto& q = plan_.packs[p];
-    if (q.input == r.input && q.offset == r.offset && q.k == k && q.n == n && q.row == row && q.column == column)
-      return static_cast<int>(p);
+    auto& q = plan_.packs[p];
+    if (q.input != r.input || q.offset != r.offset || q.k != k || q.n != n || q.row != row || q.column != column) continue;
+    q.rows = std::max(q.rows, rows);
+    return static_cast<int>(p);
   }
   plan_.packs.push_back(r);
   return static_cast<int>(plan_.packs.size()) - 1;
+}
+
+void Lowering::may_overwrite(const Slot& to, const Slot& from) {
+  auto whole = [&](const Slot& s) {
+    const Buffer& b = plan_.buffers[s.buffer];
+    return b.kind == Buffer::Kind::arena && s.offset == 0 && s.dynamic.empty() && s.type.shape.size() * size_of(s.type.dtype) == b.bytes;
+  };
+  if (whole(to) && whole(from) && plan_.buffers[to.buffer].bytes == plan_.buffers[from.buffer].bytes)
+    plan_.buffers[to.buffer].over = from.buffer;
 }
 
 void Lowering::emit(std::unique_ptr<Step> step, std::span<const Slot> slots) {
@@ -312,7 +376,8 @@ class Gaps {
 
 }  // namespace
 
-/// Offsets in the arena: buffers by first use, each in the smallest gap that takes it for as long as it lives.
+/// Offsets in the arena: buffers by first use, each over another that ends there if it may, or in the smallest gap that takes it for as
+/// long as it lives.
 void Lowering::layout() {
   constexpr Index alignment = 64;
   auto size_of_buffer = [&](int b) { return (plan_.buffers[b].bytes + alignment - 1) / alignment * alignment; };
@@ -325,10 +390,18 @@ void Lowering::layout() {
   std::stable_sort(ends.begin(), ends.end(), [&](int a, int b) { return plan_.buffers[a].last < plan_.buffers[b].last; });
   Gaps gaps;
   auto ended = ends.begin();
+  std::vector<char> taken(plan_.buffers.size());
   for (int b : order) {
     Buffer& buffer = plan_.buffers[b];
-    for (; plan_.buffers[*ended].last < buffer.first; ++ended) gaps.give(plan_.buffers[*ended].offset, size_of_buffer(*ended));
-    buffer.offset = gaps.take(size_of_buffer(b));
+    for (; plan_.buffers[*ended].last < buffer.first; ++ended)
+      if (!taken[*ended]) gaps.give(plan_.buffers[*ended].offset, size_of_buffer(*ended));
+    const int over = buffer.over;
+    if (over >= 0 && !taken[over] && plan_.buffers[over].last == buffer.first) {
+      taken[over] = 1;
+      buffer.offset = plan_.buffers[over].offset;
+    } else {
+      buffer.offset = gaps.take(size_of_buffer(b));
+    }
   }
   plan_.arena_bytes = gaps.end();
 }

@@ -62,12 +62,13 @@ class Step {
   virtual void run(const Frame& frame) const = 0;
 };
 
-/// A right operand of products that lies in an input: packed once while the input is unchanged.
+/// A right operand of products that lies in an input: packed once while the input is unchanged, if that is less work.
 struct PackRequest {
   int input;
   Index offset;  ///< bytes from the input's first element
   DType dtype;
   Index k, n, row, column;
+  Index rows;  ///< of the left operand; the most of several products
 };
 
 extern std::atomic<bool> profiling;  ///< a profile is taken (profile.hpp)
@@ -104,6 +105,7 @@ struct Buffer {
   Index bytes = 0;
   int first = -1, last = -1;  ///< steps that use it
   Index offset = 0;           ///< in the arena
+  int over = -1;              ///< a buffer whose place it may take if that one's last step is its first
 };
 
 struct Plan {
@@ -115,6 +117,7 @@ struct Plan {
   Index arena_bytes = 0;
   std::shared_ptr<const Program> program;  ///< after all passes
   std::vector<PackRequest> packs;
+  std::vector<char> in_place;  ///< of each input: its output (PlanOptions::over) must be bound to the same memory
 
   /// Addresses of all buffers, given those of inputs, outputs and arena; base has buffers.size() entries.
   void bind(std::span<const Binding> inputs, std::span<std::byte* const> outputs, std::byte* arena, std::byte** base) const;
@@ -122,8 +125,9 @@ struct Plan {
     if (profiling.load(std::memory_order_relaxed)) return run_profiled(frame);
     for (const auto& step : steps) step->run(frame);
   }
-  /// The packed right operands for a run in this frame or inside of it. `own` keeps those that lie in no storage.
-  void pack(std::span<const Binding> inputs, const PackedMatrix** packs, std::vector<std::unique_ptr<PackedMatrix>>& own,
+  /// The packed right operands for so many runs in this frame or inside of it; null where packing is not worth it. `own` keeps those
+  /// that lie in no storage.
+  void pack(std::span<const Binding> inputs, const PackedMatrix** packs, std::vector<std::unique_ptr<PackedMatrix>>& own, Index runs,
             const Frame& frame) const;
 
  private:
@@ -139,6 +143,7 @@ struct Plan {
 struct PlanOptions {
   bool own_outputs = false;  ///< every output in a buffer of its own, as the loop of a scan needs; otherwise it may be a view of an input
   int constants_from = 0;    ///< inputs from this one on do not change while the plan is run again and again: their packs may be kept
+  std::vector<int> over;     ///< of each input: the output that may be written over it, -1 for none; empty: there are none
 };
 
 /// Makes a plan of a program: passes, lowering, layout of the arena.
@@ -162,12 +167,15 @@ class Lowering {
   /// The same, dense even if a place was chosen; `finish` copies it there.
   Slot dense_result(int value);
   void finish(int value, const Slot& written);
+  /// The same for a dense result that continues from an operand, whose value it has when the next step runs: in the operand's own place, if
+  /// the options let the two share one and nobody else reads the operand; otherwise it is copied.
+  Slot continued(int value, int operand);
   /// A dense copy of a slot; a copy in another dtype; the step that copies.
   Slot dense_copy(const Slot& slot);
   Slot converted(int value, DType dtype);
   void emit_copy(const Slot& from, const Slot& to);
   /// The number of a request to keep a right operand packed, -1 if it does not lie in an input.
-  int pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column);
+  int pack_request(const Slot& b, DType dtype, Index k, Index n, Index row, Index column, Index rows);
   /// A result that is a view of something that lies there already.
   void alias(int value, Slot slot);
   /// Memory for the time of the next step.
@@ -191,12 +199,16 @@ class Lowering {
     emit(std::make_unique<Call>(std::move(run)), std::span(slots.begin(), slots.size()));
   }
   const Buffer& buffer(const Slot& slot) const { return plan_.buffers[slot.buffer]; }
+  /// Lets the step that first writes `to` write it over `from`, if both lie in the arena, are as long, and nobody reads `from` later.
+  void may_overwrite(const Slot& to, const Slot& from);
   /// Chooses the place of a value that has none yet and whose producer can write anywhere; false otherwise.
   bool place(int value, Slot slot);
 
  private:
+  bool written_over(const Slot& to, int operand);
   void place_outputs();
   void place_concatenations();
+  void place_carries();
   void copy_outputs();
   void layout();
   int new_buffer(Buffer::Kind kind, int index, Index bytes);
@@ -206,7 +218,7 @@ class Lowering {
   PlanOptions options_;
   std::vector<Slot> slots_;
   std::vector<char> placed_;  ///< slot chosen before the value is made
-  std::vector<int> producers_;
+  std::vector<int> producers_, uses_;
   const Instruction* current_ = nullptr;  ///< that is being lowered
   bool copying_ = false;
 };

@@ -138,9 +138,8 @@ class SumStepsOperator final : public Operator {
   void lower(Lowering& l, const Instruction& i) const override {
     Slot x = l.slot(i.inputs[0]);
     if (x.strides[2] != 1 && x.shape()[2] != 1) x = l.dense_copy(x);
-    Slot y = l.dense_result(i.first);
     bool reversed = i.attributes[0], continues = i.inputs.size() > 1;
-    if (continues) l.emit_copy(l.slot(i.inputs[1]), y);
+    Slot y = continues ? l.continued(i.first, i.inputs[1]) : l.dense_result(i.first);
     l.emit({x, y}, [=](const Frame& f) {
       const Shape& s = x.shape();
       Index first = reversed ? (s[0] - 1) * x.strides[0] * size_of(x.type.dtype) : 0;

@@ -1,4 +1,5 @@
 // A fused region in a plan: its body becomes a program of the tile machine.
+#include <algorithm>
 #include <map>
 #include <rewind/autograd/elementwise.hpp>
 #include <rewind/autograd/plan.hpp>
@@ -10,10 +11,10 @@ namespace rw::detail {
 
 namespace {
 
-/// Where a random stream of a region starts: elements a step, and a row.
+/// Where a random stream of a region starts: at step 0, and elements a step and a row.
 struct Stream {
   int operand;
-  Index step, row;
+  Index first, step, row;
 };
 
 class RegionStep final : public Step {
@@ -30,7 +31,8 @@ class RegionStep final : public Step {
     operands.assign(operands_.begin(), operands_.end());
     for (std::size_t i = 0; i < slots_.size(); ++i) operands[i].data = slots_[i].address(frame);
     for (const auto& s : streams_)
-      operands[s.operand].counter = frame.step * static_cast<std::uint64_t>(s.step) + static_cast<std::uint64_t>(frame.row * s.row);
+      operands[s.operand].counter =
+          frame.step * static_cast<std::uint64_t>(s.step) + static_cast<std::uint64_t>(s.first + frame.row * s.row);
     if (frame.split) {
       tile_.run(space_, operands.data(), true);
     } else {
@@ -62,6 +64,7 @@ class Builder {
       int v = body_.outputs[o];
       Slot to = l_.result(region_.first + static_cast<int>(o));
       add({.kind = TileProgram::Kind::store, .narrow = narrow_[v] != 0, .a = values_[v], .operand = operand(to, narrow_[v] != 0)});
+      if (!narrow_[v]) offer_place(operands_.size() - 1);
     }
     l_.emit(std::make_unique<RegionStep>(program_, space_, slots_, operands_, streams_), slots_);
   }
@@ -109,6 +112,19 @@ class Builder {
     return static_cast<int>(slots_.size()) - 1;
   }
 
+  /// A full result may be written over an operand that is read at the same points and nowhere else.
+  void offer_place(std::size_t result) const {
+    auto same = [&](const TileOperand& a, const TileOperand& b) { return std::equal(a.strides, a.strides + space_.rank(), b.strides); };
+    for (const auto& [read, load] : loads_) {
+      if (load < 0 || read.second) continue;
+      const auto o = static_cast<std::size_t>(program_.code[static_cast<std::size_t>(load)].operand);
+      const int buffer = slots_[o].buffer;
+      const auto readers = std::count_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.buffer == buffer; });
+      if (readers == 1 && slots_[o].type.dtype == slots_[result].type.dtype && same(operands_[o], operands_[result]))
+        return l_.may_overwrite(slots_[result], slots_[o]);
+    }
+  }
+
   bool full_width(const Shape& s) const { return s.rank() > 0 && s.back() == space_.back() && space_.back() != 1; }
 
   /// The tile value behind a value of the body, loaded if it comes from outside; `narrow` if the reader makes one element a row.
@@ -152,7 +168,7 @@ class Builder {
       for (int a = 0; a < seen.rank(); ++a) o.strides[a] = strides[a];
       operands_.push_back(o);
       Index rows = type.shape.rank() ? type.shape[0] : 1;
-      streams_.push_back({t.operand, c.attributes[1], rows ? type.shape.size() / rows : 0});
+      streams_.push_back({t.operand, c.attributes[2], c.attributes[1], rows ? type.shape.size() / rows : 0});
     } else {
       t.kind = TileProgram::Kind::column;
     }

@@ -1,9 +1,7 @@
 #include <rewind/autograd/scan.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <rewind/autograd/ops.hpp>
-#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/reference.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
@@ -20,7 +18,12 @@ class ScanOperator final : public Operator {
   bool heavy() const override { return true; }
   int closures(const Body* body) const override { return body->closures; }
   Keep keep(const Node&) const override { return {.operands = true}; }
-  std::string describe(const Attributes& a) const override { return fmt::format("steps {}{}", a[1], a[0] ? " backward in time" : ""); }
+  std::string describe(const Attributes& a) const override {
+    auto text = fmt::format("steps {}{}", a[1], a[0] ? " backward in time" : "");
+    if (a[3] > 0) text += fmt::format(" over chunks of {}", a[3]);
+    if (a[5] > 0) text += fmt::format(" from {}", a[5]);
+    return text;
+  }
   void gradient(Pullback& p) const override { scan_gradient(p); }
   void lower(Lowering& l, const Instruction& i) const override { lower_scan(l, i); }
 
@@ -29,6 +32,7 @@ class ScanOperator final : public Operator {
     const Body& body = *i.body;
     auto carries = static_cast<std::size_t>(body.carries), xs = static_cast<std::size_t>(body.xs);
     auto steps = static_cast<std::uint64_t>(i.attributes[1]);
+    const StepNumbers numbers(i.attributes);
     std::vector<Array> carry;
     for (std::size_t c = 0; c < carries; ++c) carry.push_back(*in[c]);
     for (std::uint64_t k = 0; k < steps; ++k) {
@@ -44,7 +48,7 @@ class ScanOperator final : public Operator {
       }
       for (std::size_t c = carries + xs; c < in.size(); ++c) inputs.push_back(*in[c]);
       auto closures = body.closures ? context.closures.subspan(static_cast<std::size_t>(i.attributes[2])) : context.closures;
-      auto results = detail::interpret(body.program, std::move(inputs), {context.step * steps + t, closures});
+      auto results = detail::interpret(body.program, std::move(inputs), {numbers.of(context.step, static_cast<Index>(t)), closures});
       for (std::size_t y = carries; y < results.size(); ++y)
         std::copy(results[y].data.begin(), results[y].data.end(),
                   out[y].data.begin() + static_cast<std::ptrdiff_t>(t * results[y].data.size()));
@@ -62,7 +66,7 @@ constexpr ScanOperator scan_object;
 const Operator& scan_operator = scan_object;
 
 namespace {
-/// The body of the tape with this key, or one that is made now.
+/// The body of the tape with the key that stands in `body_key`, or one that is made now.
 template <class F>
 const std::shared_ptr<const Body>& find_body(Tape& tape, int carries, int xs, const F& make) {
   constexpr std::size_t limit = 2048;
@@ -93,6 +97,14 @@ std::shared_ptr<const Body> intern_body(const Recorded& recorded, int carries, i
   auto& tape = tape_of_thread();
   append_key(start_key(tape, carries, xs), recorded);
   return find_body(tape, carries, xs, [&] { return to_program(recorded); });
+}
+
+std::shared_ptr<const Body> derived_body(const Body& of, std::initializer_list<std::uint64_t> how, const std::function<Program()>& make) {
+  auto& tape = tape_of_thread();
+  Key& key = start_key(tape, of.carries, of.xs);
+  key.insert(key.end(), {~std::uint64_t{0}, of.serial});  // no program has so many inputs
+  key.insert(key.end(), how);
+  return find_body(tape, of.carries, of.xs, make);
 }
 
 void Tape::drop_bodies(std::uint64_t mark) {
@@ -130,45 +142,6 @@ Index count_steps(const List<Variable>& xs, const ScanOptions& options) {
   }
   if (steps < 0) fail<ValueError>("scan: there are no xs, so the number of steps is not known (give it in the options: .steps)");
   return steps;
-}
-
-Index bytes_of(const Type& type) { return type.shape.size() * size_of(type.dtype); }
-
-/// The largest distance of kept carries whose history is within the budget, or the one of the least history; `steps` for all of it.
-Index within(Index budget, Index steps, const Body& body, const Closures& closures) {
-  const Index step = history_of_step(body, closures);
-  Index carry = 0, best = steps, least = steps * step;
-  for (int c = 0; c < body.carries; ++c) carry += bytes_of(body.program.types[body.program.inputs[c]]);
-  for (Index extent = steps / 2; least > budget && extent > 0; --extent) {
-    const Index bytes = steps / extent * carry + extent * step;
-    if (steps % extent == 0 && bytes < least) least = bytes, best = extent;
-  }
-  return best;
-}
-
-/// Steps from one kept carry to the next; `steps` if there is no need to keep any.
-Index chunk_of(const Checkpoint& wish, Index steps, const Body& body, const Closures& closures) {
-  if (wish.budget > 0) return within(wish.budget, steps, body, closures);
-  Index most = wish.root ? static_cast<Index>(std::sqrt(static_cast<double>(steps))) : wish.every;
-  if (most == 0 || most >= steps) return steps;
-  while (steps % most != 0) --most;
-  return most;
-}
-
-/// x [T, ..] -> [T / extent, extent, ..].
-Variable in_chunks(const Variable& x, Index extent) {
-  Shape shape = x.shape();
-  shape.insert(0, shape[0] / extent);
-  shape[1] = extent;
-  return reshape(x, shape);
-}
-
-/// The one body for all such loops over this body: found by it, not by its text.
-std::shared_ptr<const Body> body_over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent) {
-  auto& tape = tape_of_thread();
-  start_key(tape, body->carries, body->xs);
-  tape.body_key.insert(tape.body_key.end(), {~std::uint64_t{0}, body->serial, reverse, static_cast<std::uint64_t>(extent)});
-  return find_body(tape, body->carries, body->xs, [&] { return over_chunk(body, reverse, extent); });
 }
 
 }  // namespace
@@ -211,46 +184,37 @@ ScanTrace::Result ScanTrace::finish(const List<Variable>& next, const List<Varia
   impl_->trace.close();
   int carries = static_cast<int>(carry_.size());
   auto body = intern_body(recorded, carries, static_cast<int>(x_.size()));
-  Index steps = impl_->steps, extent = chunk_of(impl_->options.checkpoint, steps, *body, recorded.closures);
-  bool reverse = impl_->options.reverse, chunks = extent < steps;
-  if (chunks) body = body_over_chunk(body, reverse, extent);
+  const Index extent = chunk_of(impl_->options.checkpoint, impl_->steps, *body, recorded.closures);
+  const bool whole = extent > 0, reverse = impl_->options.reverse;
+  const Index steps = whole ? 1 : impl_->steps;
+  if (whole) {
+    body = body_in_chunks(body, reverse, impl_->steps, extent);
+    const Closures once = recorded.closures;
+    while (static_cast<int>(recorded.closures.size()) < body->closures)
+      recorded.closures.insert(recorded.closures.end(), once.begin(), once.end());
+  }
   List<Type> types;
   for (std::size_t o = 0; o < outputs.size(); ++o) {
     Type t = body->program.types[body->program.outputs[o]];
-    if (static_cast<int>(o) >= carries) t.shape.insert(0, chunks ? steps / extent : steps);
+    if (static_cast<int>(o) >= carries) t.shape.insert(0, steps);
     types.push_back(t);
   }
-  List<Variable> xs = impl_->xs;
-  if (chunks)
-    for (auto& x : xs) x = in_chunks(x, extent);
   List<Value*> inputs;
+  List<Variable> xs;
   for (const auto& v : impl_->first) inputs.push_back(local("scan", v));
+  for (const auto& v : impl_->xs) xs.push_back(whole ? newaxis(v, 0) : v);
   for (const auto& v : xs) inputs.push_back(local("scan", v));
   for (const auto& v : captured) inputs.push_back(v.get());
-  auto made = record(scan_operator, {reverse, chunks ? steps / extent : steps, 0, chunks}, std::move(inputs), std::move(types),
-                     std::move(body), std::move(recorded.closures));
+  auto made = record(scan_operator, {reverse, steps, 0, whole ? whole_loop : 0}, std::move(inputs), std::move(types), std::move(body),
+                     std::move(recorded.closures));
   Result result;
   result.last.assign(made.begin(), made.begin() + carries);
   for (auto y = made.begin() + carries; y != made.end(); ++y) {
     Shape shape = y->shape();
-    if (chunks) shape.erase(0), shape[0] = steps;
-    result.ys.push_back(chunks ? reshape(*y, shape) : *y);
+    if (whole) shape.erase(0);
+    result.ys.push_back(whole ? reshape(*y, shape) : *y);
   }
   return result;
 }
 
 }  // namespace rw::detail
-
-namespace rw {
-
-Checkpoint checkpoint::every(Index k) {
-  if (k < 1) fail<ValueError>("checkpoint::every: {} steps (at least 1 is needed)", k);
-  return {.every = k};
-}
-
-Checkpoint checkpoint::bytes(Index n) {
-  if (n < 1) fail<ValueError>("checkpoint::bytes: {} bytes (at least 1 is needed)", n);
-  return {.budget = n};
-}
-
-}  // namespace rw

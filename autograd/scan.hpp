@@ -8,7 +8,8 @@
 namespace rw {
 
 /// Which carries of a loop are kept for the gradient; the steps between are run again by the backward pass, with the same numbers. Kept
-/// carries stand at equal distances: the largest divisor of the number of steps that is not above the one asked for.
+/// carries stand at equal distances, from the first on in the order in which the loop runs, whatever the number of steps: a loop of no more
+/// steps than that keeps its first carry alone. Without gradients (NoGrad) none is kept.
 struct Checkpoint {
   Index every = 0;    ///< steps from one kept carry to the next; 0: all that the gradient reads is kept
   bool root = false;  ///< the root of the number of steps instead
@@ -18,7 +19,7 @@ struct Checkpoint {
 namespace checkpoint {
 /// Every k-th carry. Throws ValueError unless k is at least 1.
 Checkpoint every(Index k);
-/// As many carries as steps between two of them.
+/// About as many carries as steps between two of them.
 inline Checkpoint sqrt() { return {.root = true}; }
 /// No more carries than it takes to keep kept carries and the history of the steps between two of them within n bytes: what a step's
 /// gradient reads and the results of its products. All is kept if that fits; the least is taken if nothing does. Throws ValueError unless

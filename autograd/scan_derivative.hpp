@@ -3,6 +3,7 @@
 
 #include <map>
 #include <rewind/autograd/behind.hpp>
+#include <rewind/autograd/scan_operator.hpp>
 
 namespace rw::detail {
 
@@ -19,6 +20,8 @@ struct Wish {
   List<char> incoming, wanted;
   List<std::pair<int, RowsOf>> rows;  ///< inputs of the scan that are rows
   bool again = false;                 ///< the body runs again in the backward pass; carries alone are kept
+  bool in_chunks = false;             ///< the body is one loop in chunks: its sums go on from one to the next
+  void of(const Node& scan) { again = scan.attributes[3] > 0, in_chunks = scan.attributes[3] == whole_loop; }
   auto operator<=>(const Wish&) const = default;
 };
 

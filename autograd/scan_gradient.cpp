@@ -10,6 +10,7 @@
 #include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/residuals.hpp>
+#include <rewind/autograd/running_sum.hpp>
 #include <rewind/autograd/scan_derivative.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
@@ -73,7 +74,7 @@ class Differentiator {
     for (std::size_t r = 0; r < tables_.size(); ++r) {
       table.push_back(trace.parameter(tables_[r]));
       const auto& [x, rows] = wish_.rows[r];
-      trace.know({forward[x].handle(), table[r].handle(), index[r].handle(), rows.passes, wish_.again});
+      trace.know({forward[x].handle(), table[r].handle(), index[r].handle(), rows.passes, wish_.again || wish_.in_chunks});
     }
     List<Variable> values;
     auto outputs = replay(program_, forward, closures_, &values);
@@ -156,7 +157,7 @@ class Differentiator {
     };
     number(body_.carries + body_.xs, inputs());
     number(first_table(), first_table() + static_cast<int>(tables_.size()));
-    SplitTerms terms(joint_, boundary_, std::move(constants));
+    SplitTerms terms(joint_, boundary_, std::move(constants), wish_.in_chunks);
     auto first = joint_.outputs.begin() + static_cast<std::ptrdiff_t>(d_.carries.size()), last = first;
     std::vector<int> there;
     for (int i : d_.captures)
@@ -232,31 +233,13 @@ class Differentiator {
       const int accumulator = accumulators[a],
                 addend = number[a < d_.captures.size() ? joint_.outputs[o++] : sums_[a - d_.captures.size()]];
       const Type type = p.types[accumulator];
-      int total = wish_.again ? continued(p, accumulator, addend) : -1;
+      int total = wish_.again || wish_.in_chunks ? continued_sum(p, accumulator, addend, wish_.in_chunks) : -1;
       if (total < 0) total = p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, addend}, type);
       p.outputs.push_back(total);
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
+    if (wish_.in_chunks) remove_unread_additions(p);
     d_.backward = intern_body(std::move(p), backward_carries, xs);
-  }
-
-  /// accumulator + a loop's sum from zero is the loop's sum from the accumulator: one chain over all chunks. -1 if `sum` is no such sum.
-  static int continued(Program& p, int accumulator, int sum) {
-    auto made = producers(p);
-    if (made[sum] < 0 || count_uses(p)[sum] != 0) return -1;
-    Instruction& loop = p.code[made[sum]];
-    int c = sum - loop.first;
-    if (loop.op != &scan_operator || c >= loop.body->carries) return -1;
-    const Program& step = loop.body->program;
-    int in = step.inputs[c], out = step.outputs[c], add = producers(step)[out], v = loop.inputs[c];
-    auto uses = count_uses(step);
-    bool adds = add >= 0 && step.code[add].op == &elementwise_operator(op::code<op::Add>) && step.code[add].inputs[0] == in;
-    if (!adds || uses[in] != 1 || uses[out] != 1) return -1;
-    while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator))
-      v = p.code[made[v]].inputs[0];
-    if (made[v] < 0 || p.code[made[v]].op != &constant_operator || p.code[made[v]].attributes[0] != 0) return -1;
-    loop.inputs[c] = accumulator;
-    return sum;
   }
 
   const Body& body_;
@@ -301,7 +284,7 @@ void scan_gradient(Pullback& p) {
       wish.rows.push_back({x, {g.table->type.shape[0], g.taken->type.dtype, g.passes}});
       rows.push_back(g);
     }
-  wish.again = node.attributes[3];
+  wish.of(node);
   auto derivative = derivative_of(*body, node.closures, wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
@@ -330,8 +313,9 @@ void scan_gradient(Pullback& p) {
     if (static_cast<int>(o) >= d.backward->carries) t.shape.insert(0, steps);
     types.push_back(t);
   }
-  auto made = record(scan_operator, {!node.attributes[0], steps, 0, node.attributes[3]}, std::move(values), std::move(types), d.backward,
-                     d.closures);
+  Attributes attributes = node.attributes;
+  attributes[0] = !attributes[0], attributes[2] = 0;
+  auto made = record(scan_operator, attributes, std::move(values), std::move(types), d.backward, d.closures);
   std::size_t o = 0;
   for (int c : d.carries) p.add(c, made[o++]);
   for (int i : d.captures) p.add(value(i), made[o++]);

@@ -68,7 +68,7 @@ Index history_of_step(const Body& body, const Closures& closures) {
 void keep_for_gradient(Node& node) {
   const Body& body = *node.body;
   Wish wish = whole_wish(body);
-  wish.again = node.attributes[3];
+  wish.of(node);
   auto d = derivative_of(body, node.closures, wish);
   add_ys(node, d->residuals, d->forward.get());
 }

@@ -1,11 +1,14 @@
 // The loop of a scan in a plan: the body's own plan runs once a step, on addresses that move with time.
 //
 // A body whose rows of the batch are independent is made for fewer rows, and each thread runs the whole loop over its own rows: threads
-// meet only before and after it.
+// meet only before and after it. Where that would leave a thread too few rows for the weights it reads, each product of a step is divided
+// by its columns, the units of the cell, instead.
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <rewind/autograd/scan_operator.hpp>
+#include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
 #include <rewind/core/team.hpp>
 
@@ -15,7 +18,7 @@ namespace {
 
 /// Where a carry's next value goes.
 enum class Target : std::uint8_t {
-  exchange,  ///< two buffers in turn
+  exchange,  ///< the last value's place, if each step may write over the value that it reads; else two buffers in turn
   y,         ///< it is a y
   history,   ///< the carry itself is a y: the next step's place there
 };
@@ -65,49 +68,75 @@ Program for_rows(const Program& program, const std::vector<Rows>& rows, Index co
   return result;
 }
 
-/// A guess of the work of one step, in floating-point operations.
-double work(const Program& p) {
+/// A guess of the work of one step.
+struct Work {
   double flops = 0;
+  Index weights = 0;    ///< bytes of right operands that all rows share
+  bool splits = false;  ///< a product of all rows is large enough for the team
+};
+
+Work work(const Program& p, const std::vector<Rows>& rows) {
+  Work w;
   for (const auto& i : p.code) {
-    double size = static_cast<double>(p.types[i.first].shape.size());
-    flops += i.op == &matmul_operator ? 2 * size * static_cast<double>(p.types[i.inputs[0]].shape.back()) : 20 * size;
+    const Index size = p.types[i.first].shape.size();
+    if (i.op != &matmul_operator) {
+      w.flops += 20 * static_cast<double>(size);
+      continue;
+    }
+    const Index k = p.types[i.inputs[0]].shape.back();
+    w.flops += 2 * static_cast<double>(size) * static_cast<double>(k);
+    if (rows.empty() || rows[i.inputs[1]] != Rows::shared) continue;
+    const Type& right = p.types[i.inputs[1]];
+    const Index n = p.types[i.first].shape.back();
+    w.weights += right.shape.size() * size_of(right.dtype);
+    w.splits = w.splits || (n > 0 && worth_splitting(size / n, n, k));
   }
-  return flops;
+  return w;
 }
 
 class ScanStep final : public Step {
  public:
-  ScanStep(const Body& body, bool reverse, Index steps) : reverse_(reverse), steps_(steps), carries_(body.carries), xs_(body.xs) {
+  ScanStep(const Body& body, const Attributes& scan)
+      : reverse_(scan[0]), steps_(scan[1]), closures_(scan[2]), numbers_(scan), carries_(body.carries), xs_(body.xs) {
     rows_ = row_classes(body);
     batch_ = rows_.empty() ? 1 : body.program.types[body.program.inputs[0]].shape[0];
-    work_ = work(body.program) * static_cast<double>(steps);
+    work_ = work(body.program, rows_);
+    work_.flops *= static_cast<double>(steps_);
+  }
+
+  /// Threads that divide the rows among them.
+  int parts(const Frame& frame) const {
+    constexpr double worth_dividing = 4e6;  // operations: about 50 microseconds
+    if (!frame.split || batch_ < 2 || work_.flops <= worth_dividing) return 1;
+    const Index most = std::min<Index>(threads(), batch_);
+    return work_.splits && batch_ / most < rows_for_weights(work_.weights) ? 1 : static_cast<int>(most);
   }
 
   void run(const Frame& frame) const override {
-    constexpr double worth_dividing = 4e6;  // about 50 microseconds of work
-    int parts = frame.split && batch_ > 1 && work_ > worth_dividing ? static_cast<int>(std::min<Index>(threads(), batch_)) : 1;
-    for (int p = 0; p < parts; ++p) {
-      auto share = share_of(batch_, p, parts);
-      variant(share.end - share.begin);
-    }
+    const int parts = this->parts(frame);
+    // Right operands are packed here, where the team can help. Shares have so many rows or one more.
+    const Index rows = batch_ / parts;
+    const Ready plain(*this, frame, rows);
+    std::optional<Ready> longer;
+    if (batch_ % parts) longer.emplace(*this, frame, rows + 1);
     Frame divided = frame;
     divided.parts *= parts;
     auto part = [&](int p) {
-      auto share = share_of(batch_, p, parts);
-      loop(divided, *variant(share.end - share.begin), share.begin, parts == 1 && frame.split);
+      const auto [begin, end] = share_of(batch_, p, parts);
+      loop(divided, end - begin == rows ? plain : *longer, begin, parts == 1 && frame.split);
     };
     if (parts == 1) return part(0);
     parallel(parts, part);
   }
 
   bool reverse_;
-  Index steps_;
+  Index steps_, closures_;  ///< closures: first of those that its body calls
+  StepNumbers numbers_;
   int carries_, xs_;
-  Index closures_ = 0;  ///< first of those that its body calls
-  Program program_;     ///< the body with the outputs that are really written
+  Program program_;  ///< the body with the outputs that are really written
   std::vector<Rows> rows_;
   Index batch_;
-  double work_;
+  Work work_;                     ///< flops of all steps
   std::vector<Lane> inputs_;      ///< carries' first values, xs, captures
   std::vector<int> plan_inputs_;  ///< which input of the outer plan a capture lies in, or -1
   std::vector<Slot> last_;        ///< the carries' last values
@@ -116,52 +145,78 @@ class ScanStep final : public Step {
   std::vector<int> y_outputs_;  ///< y -> output of the loop's program, -1 for histories and for ys that are carries
 
  private:
+  /// The plan for so many rows with its right operands packed.
+  struct Ready {
+    Ready(const ScanStep& scan, const Frame& frame, Index rows) : plan(*scan.variant(rows)), packs(plan.packs.size()) {
+      if (!packs.empty()) plan.pack(scan.bound(frame, 0), packs.data(), own, scan.steps_, frame);
+    }
+    const Plan& plan;
+    List<const PackedMatrix*> packs;
+    std::vector<std::unique_ptr<PackedMatrix>> own;
+  };
+
+  /// What the inputs of the loop's plan are bound to, from this row of the batch on, at the first step of time.
+  List<Binding> bound(const Frame& frame, Index row) const {
+    List<Binding> bound(inputs_.size());
+    for (std::size_t i = 0; i < bound.size(); ++i) {
+      bound[i].data = inputs_[i].slot.address(frame) + row * inputs_[i].row;
+      if (const int from = plan_inputs_[i]; from >= 0) bound[i].storage = frame.inputs[from].storage;
+    }
+    return bound;
+  }
+
   /// The plan for so many rows, made at its first use.
   const Plan* variant(Index rows) const {
     std::lock_guard lock(guard_);
     for (const auto& [count, plan] : variants_)
       if (count == rows) return plan.get();
-    PlanOptions options{.own_outputs = true, .constants_from = carries_ + xs_};
+    PlanOptions options{.own_outputs = true, .constants_from = carries_ + xs_, .over = std::vector<int>(inputs_.size(), -1)};
+    for (int c = 0; c < carries_; ++c)
+      if (plans_[c].target == Target::exchange) options.over[c] = plans_[c].output;
     auto plan = make_plan(rows_.empty() ? program_ : for_rows(program_, rows_, rows), options);
     variants_.emplace_back(rows, plan);
     return plan.get();
   }
 
-  void loop(const Frame& frame, const Plan& plan, Index row, bool split) const {
+  void loop(const Frame& frame, const Ready& ready, Index row, bool split) const {
+    const Plan& plan = ready.plan;
     std::size_t count = inputs_.size(), buffers = plan.buffers.size();
-    // One block: the plan's arena, two places for each exchanged carry, addresses.
+    // One block: the plan's arena, two places for each carry that is exchanged.
     Index bytes = plan.arena_bytes;
     List<Index> exchange(static_cast<std::size_t>(carries_));
     auto align = [](Index n) { return (n + 63) / 64 * 64; };
     for (int c = 0; c < carries_; ++c) {
       exchange[c] = align(bytes);
-      if (plans_[c].target == Target::exchange) bytes = exchange[c] + 2 * align(inputs_[c].bytes);
+      if (plans_[c].target == Target::exchange && !plan.in_place[c]) bytes = exchange[c] + 2 * align(inputs_[c].bytes);
     }
     auto block = StorageRef::allocate(align(bytes) + 64);
     std::byte* arena = block->data();
 
-    List<Binding> bound(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      bound[i].data = inputs_[i].slot.address(frame) + row * inputs_[i].row;
-      int from = plan_inputs_[i];
-      if (from >= 0) bound[i].storage = frame.inputs[from].storage;
-    }
+    const List<Binding> bound = this->bound(frame, row);
     List<std::byte*> outputs(plan.outputs.size()), base(buffers), previous(static_cast<std::size_t>(carries_)), y_base(ys_.size());
     for (std::size_t y = 0; y < ys_.size(); ++y) y_base[y] = ys_[y].slot.address(frame) + row * ys_[y].row;
     plan.bind(bound, outputs, arena, base.data());
-    List<const PackedMatrix*> packs(plan.packs.size());
-    std::vector<std::unique_ptr<PackedMatrix>> own;
-    plan.pack(bound, packs.data(), own, frame);
 
     Frame inner = frame;
     inner.base = base.data();
     inner.row = row;
     inner.split = split;
-    inner.packs = packs.data();
+    inner.packs = ready.packs.data();
     inner.inputs = bound.data();
     inner.customs = frame.customs + closures_;
-    for (int c = 0; c < carries_; ++c) previous[c] = bound[c].data;
     auto rows_bytes = [&](int c) { return divided_bytes(c, plan); };
+    for (int c = 0; c < carries_; ++c) {
+      const Slot& first = inputs_[c].slot;
+      previous[c] = bound[c].data;
+      if (!plan.in_place[c] && first.dense()) continue;
+      // The other one of an exchange: the first step writes to place 0.
+      previous[c] = plan.in_place[c] ? last_address(frame, c, row) : arena + exchange[c] + align(inputs_[c].bytes);
+      if (first.dense()) {
+        if (previous[c] != bound[c].data) std::memcpy(previous[c], bound[c].data, static_cast<std::size_t>(rows_bytes(c)));
+      } else {
+        copy(first.view(frame), {previous[c], first.type.dtype, first.shape(), contiguous_strides(first.shape())});
+      }
+    }
     for (Index k = 0; k < steps_; ++k) {
       Index t = reverse_ ? steps_ - 1 - k : k, after = reverse_ ? t - 1 : t + 1;
       bool final = k + 1 == steps_;
@@ -184,15 +239,16 @@ class ScanStep final : public Step {
           to = y_base[p.y] + t * ys_[p.y].step;
         } else if (p.target == Target::history && !final) {
           to = y_base[p.history] + after * ys_[p.history].step;
-        } else if (final) {
-          to = last_address(frame, c, row);
         } else {
-          to = p.target == Target::exchange ? arena + exchange[c] + (k & 1) * align(inputs_[c].bytes) : last_address(frame, c, row);
+          to = last_address(frame, c, row);
+          const bool read = k == 0 && to == bound[c].data;  // the loop before left it there
+          if (p.target == Target::exchange && !plan.in_place[c] && (!final || read))
+            to = arena + exchange[c] + (k & 1) * align(inputs_[c].bytes);
         }
         base[count + static_cast<std::size_t>(p.output)] = to;
         previous[c] = to;
       }
-      inner.step = frame.step * static_cast<std::uint64_t>(steps_) + static_cast<std::uint64_t>(t);
+      inner.step = numbers_.of(frame.step, t);
       plan.run(inner);
     }
     for (int c = 0; c < carries_; ++c) {
@@ -231,21 +287,9 @@ void lower_scan(Lowering& l, const Instruction& i) {
   const Body& body = *i.body;
   const Program& p = body.program;
   bool reverse = i.attributes[0];
-  Index steps = i.attributes[1];
   int carries = body.carries, ys = body.ys();
-  auto step = std::make_unique<ScanStep>(body, reverse, steps);
-  step->closures_ = i.attributes[2];
+  auto step = std::make_unique<ScanStep>(body, i.attributes);
   auto is_row = [&](int v) { return !step->rows_.empty() && step->rows_[v] == Rows::row; };
-  std::vector<Slot> used;
-  for (std::size_t k = 0; k < i.inputs.size(); ++k) {
-    bool stacked = static_cast<int>(k) >= carries && static_cast<int>(k) < carries + body.xs;
-    Slot s = l.dense(i.inputs[k]);
-    used.push_back(s);
-    step->inputs_.push_back(lane(s, stacked, is_row(p.inputs[k])));
-    bool counted = !stacked && static_cast<int>(k) >= carries && l.buffer(s).kind == Buffer::Kind::input && s.dynamic.empty();
-    step->plan_inputs_.push_back(counted ? l.buffer(s).index : -1);
-  }
-
   // Which ys are carries: they share memory, so that nothing is written twice.
   step->plans_.resize(carries);
   step->y_outputs_.assign(ys, -1);
@@ -278,6 +322,16 @@ void lower_scan(Lowering& l, const Instruction& i) {
   }
   step->program_ = std::move(loop);
 
+  std::vector<Slot> used;
+  for (std::size_t k = 0; k < i.inputs.size(); ++k) {
+    bool stacked = static_cast<int>(k) >= carries && static_cast<int>(k) < carries + body.xs;
+    bool copied = static_cast<int>(k) < carries && step->plans_[k].target == Target::exchange && step->rows_.empty();  // by the loop
+    Slot s = copied ? l.slot(i.inputs[k]) : l.dense(i.inputs[k]);
+    used.push_back(s);
+    step->inputs_.push_back(lane(s, stacked, is_row(p.inputs[k])));
+    bool counted = !stacked && static_cast<int>(k) >= carries && l.buffer(s).kind == Buffer::Kind::input && s.dynamic.empty();
+    step->plan_inputs_.push_back(counted ? l.buffer(s).index : -1);
+  }
   for (int c = 0; c < carries; ++c) {
     step->last_.push_back(l.dense_result(i.first + c));
     used.push_back(step->last_.back());

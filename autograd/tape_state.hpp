@@ -17,7 +17,7 @@ struct Plan;
 struct Trace {
   struct Rows {
     Value *rows, *table, *index;
-    bool passes, again;
+    bool passes, in_chunks;
   };
   std::uint64_t serial = 0;
   List<ValueRef> parameters;    ///< carries, then xs

@@ -1,6 +1,8 @@
 // A trace of a loop's body while it is open, and what it recorded. Internal to autograd.
 #pragma once
 
+#include <functional>
+#include <initializer_list>
 #include <rewind/autograd/program.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <span>
@@ -29,8 +31,8 @@ class OpenTrace {
 
   /// A new input of the body.
   Variable parameter(const Type& type);
-  /// Says of a body that is differentiated which parameters are rows of others, tables, by index: `passes` as in Gathered, `again` if the
-  /// body is a loop over a chunk. Parameters behind those that may change from step to step are constants.
+  /// Says of a body that is differentiated which parameters are rows of others, tables, by index: `passes` as in Gathered,
+  /// `in_chunks` if the body is a loop over chunks or one. Parameters behind those that may change from step to step are constants.
   void know(const Trace::Rows& rows) { trace_.gathered.push_back(rows); }
   void constants_follow() { trace_.constants = tape_.next_id; }
   /// What computes `outputs`. Captures: those that are needed, or all. `captured` receives what these are outside.
@@ -46,5 +48,7 @@ class OpenTrace {
 /// The body with this structure, one object for all scans of this thread that have it.
 std::shared_ptr<const Body> intern_body(Program program, int carries, int xs);
 std::shared_ptr<const Body> intern_body(const Recorded& recorded, int carries, int xs);
+/// The body that is made of another one in a way that these words say; with as many carries and xs. `make` may not ask for bodies itself.
+std::shared_ptr<const Body> derived_body(const Body& of, std::initializer_list<std::uint64_t> how, const std::function<Program()>& make);
 
 }  // namespace rw::detail

@@ -37,14 +37,25 @@ class PackedMatrix {
 /// into the memory of the older form of the same place and drops all other older ones, so what was returned for an older version must no
 /// longer be in use. Safe to call from several threads. Throws DTypeError unless f32 or f64.
 const PackedMatrix& packed(Storage& storage, Index offset, DType dtype, Index k, Index n, Index row, Index column);
+/// The same for `runs` products of `rows` rows each, or null while it costs less to read the matrix as it lies: runs are counted since the
+/// last change of version, and the call packs whose runs, with those before, pay for it. The bits are the same either way.
+const PackedMatrix* packed_if_worth(Storage& storage, Index offset, DType dtype, Index k, Index n, Index row, Index column, Index rows,
+                                    Index runs);
+/// Products of `rows` rows each from which on packing B first costs less than reading it as it lies, with this column stride.
+Index runs_worth_packing(Index rows, Index column);
 
 /// C [M,N] = A [M,K] B [K,N], or C += with `accumulate`. C has row stride `c_row` and unit column stride, and shares no memory with A
-/// or B; strides of A and B may be any, 0 and negative too. K = 0 gives zeros (or leaves C). `split` lets a product of more than some
-/// 30 microseconds spread over the team. Allocates nothing after the first calls of a thread. Throws DTypeError unless f32 or f64.
+/// or B; strides of A and B may be any, 0 and negative too. K = 0 gives zeros (or leaves C). `split` lets a product that is
+/// worth it spread over the team. Allocates nothing after the first calls of a thread. Throws DTypeError unless f32 or f64.
 ///
 /// AVX2 and AVX-512 fuse multiply and add and agree to the bit; SSE2 rounds in between.
 void matmul(DType dtype, Index m, Index n, Index k, Matrix a, Matrix b, void* c, Index c_row, bool accumulate, bool split);
 void matmul(Index m, Matrix a, const PackedMatrix& b, void* c, Index c_row, bool accumulate, bool split);
+
+/// Whether a product takes long enough, some 5 microseconds, for the team to help.
+bool worth_splitting(Index m, Index n, Index k);
+/// Rows below which a product that reads so many bytes of packed right operand again and again waits for them: by whether they stay in L2.
+Index rows_for_weights(Index bytes);
 
 /// C [M,N] (+)= sum over s = 0 .. steps-1 of A_s^T B_s with A_s [R,M] at a + s * a_step and B_s [R,N] at b + s * b_step (elements,
 /// negative runs backward; rows of unit stride): the chain runs over s, then over the rows r, as if the steps were stacked into one

@@ -1,6 +1,7 @@
 // Packed right operands, and the list of them that a storage carries.
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <rewind/core/format.hpp>
 #include <rewind/core/matmul_kernels.hpp>
 #include <rewind/core/recycle.hpp>
@@ -44,10 +45,21 @@ struct Key {
 };
 
 struct Entry : Storage::Derived, detail::RecycledObject {
-  Entry(const Key& k, std::uint64_t v, Matrix b) : key(k), version(v), matrix(k.dtype, k.k, k.n, b) {}
+  Entry(const Key& k, std::uint64_t v) : key(k), version(v) {}
   const Key key;
   std::uint64_t version;
-  PackedMatrix matrix;
+  Index runs = 0;                      ///< of products with this version before it was packed
+  bool filled = false;                 ///< matrix holds this version
+  std::optional<PackedMatrix> matrix;  ///< none before the first packing
+
+  const PackedMatrix& fill(Matrix b) {
+    if (!matrix)
+      matrix.emplace(key.dtype, key.k, key.n, b);
+    else if (!filled)
+      matrix->refill(b);
+    filled = true;
+    return *matrix;
+  }
 };
 
 /// One of a few locks, by address: storages are many, packs are short.
@@ -75,6 +87,27 @@ void drop_old(Storage& storage, std::uint64_t version, const Key& keep) {
   }
 }
 
+/// The entry of this key and the current version of the storage.
+Entry& entry_of(Storage& storage, const Key& key) {
+  const std::uint64_t version = storage.version();
+  for (auto* at = storage.derived.load(std::memory_order_acquire); at; at = at->next) {
+    auto* entry = static_cast<Entry*>(at);
+    if (!(entry->key == key)) continue;
+    if (entry->version != version) {
+      drop_old(storage, version, key);
+      entry->version = version;
+      entry->runs = 0;
+      entry->filled = false;
+    }
+    return *entry;
+  }
+  drop_old(storage, version, key);
+  auto* entry = new Entry(key, version);
+  entry->next = storage.derived.load(std::memory_order_relaxed);
+  storage.derived.store(entry, std::memory_order_release);
+  return *entry;
+}
+
 }  // namespace
 
 PackedMatrix::PackedMatrix(DType dtype, Index k, Index n, Matrix b)
@@ -85,25 +118,23 @@ PackedMatrix::PackedMatrix(DType dtype, Index k, Index n, Matrix b)
 void PackedMatrix::refill(Matrix b) { fill(dtype_, k_, n_, b, panels_->data()); }
 
 const PackedMatrix& packed(Storage& storage, Index offset, DType dtype, Index k, Index n, Index row, Index column) {
-  const Key key{dtype, offset, k, n, row, column};
-  const Matrix b{storage.data() + offset, row, column};
   const std::lock_guard guard(lock_of(storage));
-  const std::uint64_t version = storage.version();
-  for (auto* at = storage.derived.load(std::memory_order_acquire); at; at = at->next) {
-    auto* entry = static_cast<Entry*>(at);
-    if (!(entry->key == key)) continue;
-    if (entry->version != version) {
-      drop_old(storage, version, key);
-      entry->matrix.refill(b);
-      entry->version = version;
-    }
-    return entry->matrix;
-  }
-  drop_old(storage, version, key);
-  auto* entry = new Entry(key, version, b);
-  entry->next = storage.derived.load(std::memory_order_relaxed);
-  storage.derived.store(entry, std::memory_order_release);
-  return entry->matrix;
+  return entry_of(storage, {dtype, offset, k, n, row, column}).fill({storage.data() + offset, row, column});
+}
+
+const PackedMatrix* packed_if_worth(Storage& storage, Index offset, DType dtype, Index k, Index n, Index row, Index column, Index rows,
+                                    Index runs) {
+  const std::lock_guard guard(lock_of(storage));
+  Entry& entry = entry_of(storage, {dtype, offset, k, n, row, column});
+  if (!entry.filled && (entry.runs += runs) < runs_worth_packing(rows, column)) return nullptr;
+  return &entry.fill({storage.data() + offset, row, column});
+}
+
+Index runs_worth_packing(Index rows, Index column) {
+  constexpr Index many_rows = 512;  // beyond them a part of B is packed for some of the rows and then again for others
+  if (rows >= many_rows) return 1;
+  const bool in_place = rows <= detail::product_table(isa()).f32.rows && column == 1;
+  return in_place ? 8 : 2;  // those that do not read B in place pack what they need each time
 }
 
 }  // namespace rw

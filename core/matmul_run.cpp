@@ -35,12 +35,11 @@ class Scratch {
 };
 thread_local Scratch left_scratch, right_scratch;
 
-constexpr Index step_of_k = 512;              // of a packed right operand
-constexpr Index rows_of_packed = 32;          // they and their rows of C stay close while the panels pass
-constexpr Index step_of_k_unpacked = 256;     // one panel of B stays in L1
-constexpr Index step_of_k_in_place = 16;      // C stays in L1 or L2 while B streams
-constexpr Index panels_at_once = 4;           // of an unpacked one
-constexpr Index least_work = Index(3) << 19;  // multiply-adds of some 30 microseconds
+constexpr Index step_of_k = 512;           // of a packed right operand
+constexpr Index rows_of_packed = 32;       // they and their rows of C stay close while the panels pass
+constexpr Index step_of_k_unpacked = 256;  // one panel of B stays in L1
+constexpr Index step_of_k_in_place = 16;   // C stays in L1 or L2 while a B from beyond them streams
+constexpr Index panels_at_once = 4;        // of an unpacked one
 
 /// Half of L2: what is used again and again must fit there beside all that passes.
 Index cache_bytes() {
@@ -141,8 +140,9 @@ class Part {
   /// One tile of rows: B is read once, so it is read as it lies, a few rows at a time; its last columns go through a panel.
   void in_place() {
     const Index width = kernels_.columns, whole = n_ / width * width, rest = n_ - whole;
-    for (Index k0 = 0; k0 < p_.k; k0 += step_of_k_in_place)
-      multiply(m0_, m_, k0, std::min(step_of_k_in_place, p_.k - k0), n0_, whole, p_.b.data + k0 * p_.b.row + n0_, p_.b.row, width);
+    const Index step = p_.k * n_ * Index(sizeof(T)) > 2 * cache_bytes() ? step_of_k_in_place : step_of_k;
+    for (Index k0 = 0; k0 < p_.k; k0 += step)
+      multiply(m0_, m_, k0, std::min(step, p_.k - k0), n0_, whole, p_.b.data + k0 * p_.b.row + n0_, p_.b.row, width);
     if (rest == 0) return;
     for (Index k0 = 0; k0 < p_.k; k0 += step_of_k) {
       const Index k = std::min(step_of_k, p_.k - k0);
@@ -188,7 +188,7 @@ void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool spl
       for (Index i = 0; i < p.m; ++i) std::fill_n(p.c + i * p.c_row, p.n, T(0));
     return;
   }
-  const int parts = split && std::max<Index>(p.m, 4) * p.n * p.k >= least_work ? threads() : 1;
+  const int parts = split && worth_splitting(p.m, p.n, p.k) ? threads() : 1;
   if (parts == 1) return Part<T>(kernels, p, {0, p.m}, {0, p.n}).run();
   // Packed panels can be read by all; where B must be packed each thread had better pack its own columns.
   const bool wide = p.n >= 2 * parts * kernels.columns, tall = p.m >= 2 * parts * kernels.rows;
@@ -207,3 +207,14 @@ template void fill_panels(const ProductKernels<float>&, const GroupedMatrix<floa
 template void fill_panels(const ProductKernels<double>&, const GroupedMatrix<double>&, Index, Index, Index, Index, double*, Index);
 
 }  // namespace rw::detail
+
+namespace rw {
+
+bool worth_splitting(Index m, Index n, Index k) {
+  constexpr Index rows = 4, least = Index(1) << 19;  // fewer rows wait for B; multiply-adds, many times what the team costs
+  return std::max(m, rows) * n * k >= least;
+}
+
+Index rows_for_weights(Index bytes) { return bytes > 2 * detail::cache_bytes() ? 16 : 4; }
+
+}  // namespace rw

@@ -1,4 +1,5 @@
-// The team: one mailbox a worker, waited for by a bounded spin and then by sleeping.
+// The team: one mailbox a worker, waited for by a bounded spin and then by sleeping. A task that lies in it untouched when the caller has
+// done its own share is taken back and run by the caller, so a worker that is slow to wake costs no more than its help.
 #include <sched.h>
 
 #include <algorithm>
@@ -59,6 +60,11 @@ struct Failure {
   std::exception_ptr error;
 };
 
+/// Keeps the failure of the lower part.
+void merge(Failure& first, Failure&& other) {
+  if (other.error && (!first.error || other.part < first.part)) first = std::move(other);
+}
+
 Failure run_parts(FunctionRef<void(int)> body, int first, int parts, int step) {
   Failure failure;
   for (int part = first; part < parts; part += step) try {
@@ -76,7 +82,7 @@ class Team {
   /// Called by one thread at a time, as is stop.
   void run(int parts, FunctionRef<void(int)> body) {
     if (!started_) start();
-    const int helpers = std::min(parts, static_cast<int>(workers_.size()) + 1) - 1;
+    const int members = static_cast<int>(workers_.size()) + 1, helpers = std::min(parts, members) - 1;
     parts_ = parts;
     body_ = &body;
     pending_.store(helpers, std::memory_order_relaxed);
@@ -85,21 +91,22 @@ class Team {
       workers_[w]->mail.notify_one();
     }
     in_team = true;
-    Failure first = run_parts(body, 0, parts, static_cast<int>(workers_.size()) + 1);
+    Failure first = run_parts(body, 0, parts, members);
+    for (int w = 0; w < helpers; ++w) {
+      if (!take(workers_[w]->mail)) continue;
+      merge(first, run_parts(body, w + 1, parts, members));
+      pending_.fetch_sub(1, std::memory_order_relaxed);
+    }
     in_team = false;
     for (int left = pending_.load(std::memory_order_acquire); left != 0;) left = await(pending_, left, spin_);
-    for (int w = 0; w < helpers; ++w)
-      if (auto& failure = workers_[w]->failure; failure.error) {
-        if (!first.error || failure.part < first.part) std::swap(first, failure);
-        failure = {};
-      }
+    for (int w = 0; w < helpers; ++w) merge(first, std::exchange(workers_[w]->failure, {}));
     if (first.error) std::rethrow_exception(first.error);
   }
 
   void stop() {
     stopping_ = true;
     for (auto& worker : workers_) {
-      worker->mail.fetch_add(1, std::memory_order_release);
+      worker->mail.fetch_add(2, std::memory_order_release);
       worker->mail.notify_one();
       worker->thread.join();
     }
@@ -113,7 +120,7 @@ class Team {
 
  private:
   struct alignas(64) Worker {
-    std::atomic<int> mail{0};  // grows with each task
+    std::atomic<int> mail{0};  // odd: a task that nobody has taken yet
     Failure failure;
     std::thread thread;
   };
@@ -136,11 +143,19 @@ class Team {
     started_ = true;
   }
 
+  /// Takes the task in a mailbox; false if there is none.
+  static bool take(std::atomic<int>& mail) {
+    int posted = mail.load(std::memory_order_relaxed);
+    return posted % 2 != 0 && mail.compare_exchange_strong(posted, posted + 1, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+
   void work(Worker& self, int number) {
     in_team = true;
     for (int seen = 0;;) {
       seen = await(self.mail, seen, spin_);
       if (stopping_) return;
+      if (!take(self.mail)) continue;
+      ++seen;
       self.failure = run_parts(*body_, number, parts_, static_cast<int>(workers_.size()) + 1);
       if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
     }

@@ -30,7 +30,8 @@ int threads();
 void set_threads(int count);
 
 /// Runs body(part) for part = 0 .. parts-1, each once, spread over the team, and returns when all are done. parts is the caller's
-/// choice (usually threads()); results must not depend on it. A caller who finds the team busy, or who is in it, runs alone.
+/// choice (usually threads()); results must not depend on it. Parts p, p + threads(), .. are one thread's, the caller's where that
+/// thread has not begun when the caller is done with its own. A caller who finds the team busy, or who is in it, runs alone.
 /// An exception of a part is thrown on by the caller, the first by part.
 void parallel(int parts, FunctionRef<void(int)> body);
 

@@ -103,6 +103,7 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
         random(b.kind, dtype_, b.memory->data, b.memory->place, r, c, b.in[0].row, b.in_column, b.out.data, b.out.row);
         break;
       case Kind::column: columns_from(dtype_, column, columns, b.out.data); break;
+      case Kind::total: break;  // bound as an addition
     }
   }
 }
@@ -140,9 +141,10 @@ void Tile::run(const Shape& space, const TileOperand* operands, bool split) cons
   if (rows == 0 || space.size() == 0) return;
   constexpr double worthwhile = 20e3;  // nanoseconds: waking a thread costs a few thousand
   int parts = split && plan.cost * static_cast<double>(space.size()) > worthwhile ? threads() : 1;
-  if (parts == 1 || (rows < parts && (plan.any_narrow || plan.any_column))) return run(space, operands, 0, rows);
+  bool along = plan.any_total || rows < parts;  // columns are divided
+  if (parts == 1 || (along && plan.whole_rows)) return run(space, operands, 0, rows);
   tile::Run(plan, impl_->kernels, space, operands, 0, rows).check();
-  if (rows >= parts) {
+  if (!along) {
     parallel(parts, [&](int part) {
       auto [begin, end] = share_of(rows, part, parts);
       if (begin < end) tile::Run(plan, impl_->kernels, space, operands, begin, end).execute();
@@ -157,7 +159,7 @@ void Tile::run(const Shape& space, const TileOperand* operands, bool split) cons
     share[last] = end - begin;
     std::vector<TileOperand> moved(operands, operands + plan.program.operands.size());
     for (std::size_t o = 0; o < moved.size(); ++o) {
-      Index step = begin * moved[o].strides[last];
+      Index step = plan.down[o] ? 0 : begin * moved[o].strides[last];
       moved[o].counter += static_cast<std::uint64_t>(step);
       if (!plan.random[o]) moved[o].data = static_cast<std::byte*>(moved[o].data) + step * size_of(plan.program.operands[o]);
     }

@@ -28,6 +28,8 @@ struct TileProgram {
     max,
     min,    ///< row reductions of value a, full -> narrow, by a tree that depends on C alone. max and min give NaN if there is one
     store,  ///< value a -> memory operand
+    total,  ///< value a, full, is added to a memory operand of the program's dtype that is the same in all rows: one chain a column, row
+            ///< after row. No load reads that memory
   };
   struct Instruction {
     Kind kind;
@@ -60,9 +62,10 @@ class Tile {
   Tile(Tile&&) noexcept;
   Tile& operator=(Tile&&) noexcept;
 
-  /// Runs rows begin .. end-1 (of the product of all axes but the last, row-major). A store may write the memory that a load of the
-  /// same program reads at the same points. Bits do not depend on how rows are divided into calls, nor on what else the program computes.
-  /// Rank 0 counts as [1]; an extent of 0 does nothing. Throws ValueError, before anything is written, for a gather index outside its axis.
+  /// Runs rows begin .. end-1 (of the product of all axes but the last, row-major); what other rows add to totals is up to the caller. A
+  /// store may write the memory that a load of the same program reads at the same points. Bits do not depend on how rows are divided into
+  /// calls, nor on what else the program computes. Rank 0 counts as [1]; an extent of 0 does nothing. Throws ValueError, before anything is
+  /// written, for a gather index outside its axis.
   void run(const Shape& space, const TileOperand* operands, Index begin, Index end) const;
 
   /// The same over all rows, spread over the team where that pays.

@@ -72,7 +72,7 @@ void Run::collapse(const Shape& space) {
     extent_[0] = end_ - begin_;
     begin_ = 0;
     end_ = extent_[0];
-    bool flat = !plan_.any_narrow && !plan_.any_column && extent_[0] > 1;
+    bool flat = !plan_.any_narrow && !plan_.any_column && !plan_.any_total && extent_[0] > 1;
     if (flat && (columns_ == 1 || all([&](const Memory& m) { return m.stride[0] == m.column * columns_; }))) {
       if (columns_ == 1)
         for (auto& m : memory) m.column = m.stride[0];
@@ -83,12 +83,12 @@ void Run::collapse(const Shape& space) {
   for (auto& m : memory) m.row = m.stride[axes_ - 1];
 }
 
-/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 128 KB
+/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 256 KB
 /// (L2), for reading a register from there costs less than computing the chain again.
 void Run::choose() {
   const auto* fast = &plan_.whole[0];
   Index target = std::clamp<Index>(24 * 1024 / (std::max(fast->registers, 1) * size_), 256, 1024) / 256 * 256;
-  bool chunks = columns_ > target && (!plan_.any_narrow || columns_ * fast->registers * size_ > 128 * 1024);
+  bool chunks = columns_ > target && (!plan_.any_narrow || columns_ * fast->registers * size_ > 256 * 1024);
   const auto* family = chunks ? plan_.chunked : plan_.whole;
   hazards_ = &family[0].hazards;
   safe_ = std::any_of(hazards_->begin(), hazards_->end(), [&](const Hazard& h) { return aliased(h); });
@@ -148,6 +148,8 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
       if (step.kind == Kind::load || step.kind == Kind::gather) follow(b.in[0].data, m);
       if (step.kind == Kind::gather) follow(b.in[1].data, b.index);
       follow(b.out.data, to.memory);
+    } else if (step.kind == Kind::total) {
+      bind_total(b, step, m);
     } else if (step.kind == Kind::store) {
       const auto& from = s.location[step.in[0]];
       b.move = kernels_.store[static_cast<int>(plan_.program.operands[step.operand])];
@@ -206,6 +208,20 @@ void Run::bind_source(Bound& b, const Step& step, const Memory* direct) {
     s.location[step.instruction] = {b.out, nullptr, b.one_column};
   }
   b.out_column = 1;
+}
+
+/// The memory is added to in place, row after row.
+void Run::bind_total(Bound& b, const Step& step, const Memory* m) {
+  auto& s = scratch_;
+  const auto& from = s.location[step.in[0]];
+  bool one = from.one_column && tile_columns_ > 1;
+  b.kind = Kind::apply;
+  b.flat = false;
+  b.apply = kernels_.apply[op::code<op::Add>][one ? 2 : 0];
+  b.in[0] = b.out = {nullptr, 0};
+  b.in[1] = from.span;
+  for (void** slot : {&b.in[0].data, &b.out.data}) s.patches[s.patch_count++] = {slot, m};
+  if (from.memory) s.patches[s.patch_count++] = {&b.in[1].data, from.memory};
 }
 
 void Run::bind_apply(Bound& b, const Step& step) {

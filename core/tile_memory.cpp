@@ -1,4 +1,5 @@
 // Sources of the tile machine that are not plain copies: rows by index, random numbers, positions.
+#include <limits>
 #include <rewind/core/format.hpp>
 #include <rewind/core/random.hpp>
 #include <rewind/core/tile_plan.hpp>
@@ -73,14 +74,22 @@ void random(Kind kind, DType dtype, const void* key, std::uint64_t first, Index 
   }
 }
 
+namespace {
+/// I: the shorter integers convert several at a time.
+template <class I, class T>
+[[gnu::optimize("tree-vectorize", "vect-cost-model=dynamic")]] void count_from(I first, I columns, T* out) {
+  for (I j = 0; j < columns; ++j) out[j] = static_cast<T>(first + j);
+}
+}  // namespace
+
 void columns_from(DType dtype, Index first, Index columns, void* out) {
-  for (Index j = 0; j < columns; ++j) {
-    if (dtype == DType::f32) {
-      static_cast<float*>(out)[j] = static_cast<float>(first + j);
-    } else {
-      static_cast<double*>(out)[j] = static_cast<double>(first + j);
-    }
-  }
+  auto fill = [&](auto* to) {
+    if (first + columns <= std::numeric_limits<std::int32_t>::max())
+      count_from(static_cast<std::int32_t>(first), static_cast<std::int32_t>(columns), to);
+    else
+      count_from(first, columns, to);
+  };
+  dtype == DType::f32 ? fill(static_cast<float*>(out)) : fill(static_cast<double*>(out));
 }
 
 void check_indices(DType dtype, const void* index, Index rows, Index columns, Index row, Index column, Index extent) {

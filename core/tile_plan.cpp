@@ -23,8 +23,7 @@ void check(const TileProgram& program) {
     int given = 0;
     for_operands(i, [&](int v) {
       ++given;
-      if (v >= n || program.code[v].kind == Kind::store)
-        fail<ValueError>("tile: value not made before its use: instruction {} uses {}", n, v);
+      if (v >= n || is_result(program.code[v].kind)) fail<ValueError>("tile: value not made before its use: instruction {} uses {}", n, v);
     });
     if (given != arity) fail<ValueError>("tile: wrong number of values: instruction {} has {}, needs {}", n, given, arity);
     bool memory = i.kind != Kind::apply && i.kind != Kind::column && !is_reduction(i.kind);
@@ -38,6 +37,8 @@ void check(const TileProgram& program) {
     }
     if (is_random(i.kind) && program.operands[i.operand] != DType::i64)
       fail<ValueError>("tile: random keys are i64: operand {} is {}", i.operand, program.operands[i.operand]);
+    if (i.kind == Kind::total && program.operands[i.operand] != program.dtype)
+      fail<ValueError>("tile: totals have the program's dtype {}: operand {} is {}", program.dtype, i.operand, program.operands[i.operand]);
     if (i.kind == Kind::column && i.narrow) fail<ValueError>("tile: column is full: instruction {} is marked narrow", n);
   }
 }
@@ -51,6 +52,9 @@ void find_narrow(Plan& plan) {
     if (is_reduction(i.kind)) {
       if (plan.narrow[i.a]) fail<ValueError>("tile: row reductions take full values: instruction {} reduces {}, which is narrow", n, i.a);
       plan.narrow[n] = true;
+    } else if (i.kind == Kind::total) {
+      if (plan.narrow[i.a]) fail<ValueError>("tile: totals are of full values: instruction {} adds {}, which is narrow", n, i.a);
+      continue;
     } else if (i.kind == Kind::store) {
       plan.narrow[n] = plan.narrow[i.a];
       continue;
@@ -133,7 +137,7 @@ int assign(const Plan& plan, std::vector<Step>& steps) {
       });
     };
     release(false);
-    if (code[n].kind != Kind::store && !plan.narrow[n]) {
+    if (!is_result(code[n].kind) && !plan.narrow[n]) {
       if (free.empty()) free.push_back(registers++);
       where[n] = steps[s].out = free.back();
       free.pop_back();
@@ -182,7 +186,7 @@ Schedule chunked(const Plan& plan, bool safe) {
   std::vector<int> depth(code.size());
   for (int n = 0; n < count; ++n) {
     for_operands(code[n], [&](int v) { depth[n] = std::max(depth[n], depth[v]); });
-    if (code[n].kind == Kind::store && !plan.narrow[n]) deepest_store = std::max(deepest_store, depth[n]);
+    if (is_result(code[n].kind) && !plan.narrow[n]) deepest_store = std::max(deepest_store, depth[n]);
     if (is_reduction(code[n].kind)) deepest = std::max(deepest, ++depth[n]);
   }
   int store_phase = deepest_store == deepest ? deepest : deepest - 1;
@@ -191,7 +195,7 @@ Schedule chunked(const Plan& plan, bool safe) {
     auto& phase = schedule.phases.emplace_back();
     std::vector<bool> rows(code.size()), points(code.size());
     for (int n = count - 1; n >= 0; --n) {
-      bool store = code[n].kind == Kind::store;
+      bool store = is_result(code[n].kind);
       if (plan.narrow[n] && !is_reduction(code[n].kind)) {
         rows[n] = p == (store ? deepest + 1 : depth[n]);
         continue;
@@ -220,10 +224,20 @@ Plan make_plan(const TileProgram& program) {
   for (const auto& i : program.code) {
     plan.any_column |= i.kind == Kind::column;
     plan.any_gather |= i.kind == Kind::gather;
+    plan.any_total |= i.kind == Kind::total;
     if (is_random(i.kind)) plan.random[i.operand] = true;
     bool slow = (i.kind == Kind::apply && !op::info[i.code].cheap) || i.kind == Kind::gather || is_random(i.kind);
     if (!i.narrow) plan.cost += (slow ? 0.8 : 0.15) * (program.dtype == DType::f64 ? 2.5 : 1);
   }
+  std::vector<bool> along(program.operands.size());
+  plan.down.resize(program.operands.size());
+  for (std::size_t n = 0; n < program.code.size(); ++n) {
+    const auto& i = program.code[n];
+    plan.whole_rows |= is_reduction(i.kind) || i.kind == Kind::column || (i.kind == Kind::store && plan.narrow[n]);
+    for (int o : {i.operand, i.index})
+      if (o >= 0) (plan.narrow[n] ? plan.down : along)[o] = true;
+  }
+  for (std::size_t o = 0; o < along.size(); ++o) plan.whole_rows |= plan.down[o] && along[o];
   for (bool safe : {false, true}) {
     plan.whole[safe] = whole(plan, safe);
     plan.chunked[safe] = chunked(plan, safe);

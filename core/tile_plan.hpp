@@ -12,6 +12,7 @@ using Instruction = TileProgram::Instruction;
 
 constexpr bool is_source(Kind kind) { return kind <= Kind::normal; }
 constexpr bool is_reduction(Kind kind) { return kind == Kind::sum || kind == Kind::max || kind == Kind::min; }
+constexpr bool is_result(Kind kind) { return kind == Kind::store || kind == Kind::total; }
 constexpr bool is_random(Kind kind) { return kind == Kind::uniform || kind == Kind::normal; }
 
 /// One instruction at its place, with all that binding a run needs.
@@ -51,10 +52,13 @@ struct Plan {
   std::vector<bool> narrow;     ///< by instruction
   std::vector<int> narrow_out;  ///< register of a narrow value
   std::vector<bool> random;     ///< by operand: a key
+  std::vector<bool> down;       ///< by operand: read one element a row
   int narrows = 0;
   bool any_narrow = false;  ///< some value is narrow: columns cannot be merged with rows
   bool any_column = false;  ///< positions along the last axis matter
   bool any_gather = false;
+  bool any_total = false;         ///< rows must be run in order
+  bool whole_rows = false;        ///< columns cannot be divided: row reductions, narrow stores, positions, operands read both ways
   double cost = 0;                ///< rough nanoseconds a point
   Schedule whole[2], chunked[2];  ///< [safe]
 };

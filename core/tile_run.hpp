@@ -77,6 +77,7 @@ class Run {
   void bind();
   void bind_steps(const std::vector<Step>& steps, bool points);
   void bind_source(Bound& b, const Step& step, const Memory* direct);
+  void bind_total(Bound& b, const Step& step, const Memory* m);
   void bind_apply(Bound& b, const Step& step);
   void* register_of(const Step& step) const {
     return step.narrow ? narrow_registers_ + narrow_stride_ * step.out : registers_ + register_stride_ * step.out;

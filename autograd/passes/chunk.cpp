@@ -1,9 +1,11 @@
 // Chunks of time: what hoist and sink move out of a loop is stacked over all of its steps. Where that is much memory, the loop becomes a
 // loop over chunks of time whose body is the loop over one chunk, and what moves then moves to the chunk's side: memory is bounded, and a
-// chunk's products are still large. Values keep their bits: rows are independent, and sums continue from chunk to chunk.
+// chunk's products are still large. What is left over is a chunk of its own, behind. Values keep their bits: rows are independent, and
+// sums continue from chunk to chunk.
 #include <algorithm>
-#include <rewind/autograd/operator.hpp>
+#include <bit>
 #include <rewind/autograd/passes/passes.hpp>
+#include <rewind/autograd/scan_operator.hpp>
 
 namespace rw::detail {
 
@@ -11,9 +13,8 @@ namespace {
 
 Index bytes_of(const Type& type) { return type.shape.size() * size_of(type.dtype); }
 
-Type in_chunks(Type type, Index extent) {
-  type.shape.insert(0, type.shape[0] / extent);
-  type.shape[1] = extent;
+Type with_time(Type type, Index steps) {
+  type.shape.insert(0, steps);
   return type;
 }
 
@@ -38,28 +39,53 @@ Index stacked_bytes(const Instruction& scan, const Program& program) {
   return bytes;
 }
 
-/// Steps of a chunk: a divisor of all steps, so that chunks are equal; all steps if there is no need, or no divisor to speak of.
+/// Steps of a chunk, as even as can be; all steps if there is no need.
 Index extent_of(const Instruction& scan, const Program& program, Index budget, Index least_chunk) {
   const Index steps = scan.attributes[1];
   if (steps < 2 * least_chunk) return steps;
   const Index bytes = stacked_bytes(scan, program);
   if (bytes <= budget) return steps;
-  const Index most = std::max(least_chunk, budget / (bytes / steps));
-  for (Index extent = std::min(most, steps / 2); extent >= least_chunk; --extent)
-    if (steps % extent == 0) return extent;
-  return steps;
+  const Index most = std::clamp(budget / (bytes / steps), least_chunk, steps - 1), chunks = (steps + most - 1) / most;
+  return std::max(least_chunk, (steps + chunks - 1) / chunks);
 }
 
-/// The scan over chunks; gives its first result, those of `was` with time in chunks. `now` has the operands as they are in `to`.
-int append_chunks(Program& to, const Instruction& was, const Instruction& now, const Program& program, Index extent) {
-  const Body& body = *was.body;
-  std::vector<int> inputs = now.inputs;
-  for (int x = body.carries; x < body.carries + body.xs; ++x)
-    inputs[x] = to.append(reshape_operator, {}, {inputs[x]}, in_chunks(to.types[inputs[x]], extent));
-  std::vector<Type> types(program.types.begin() + was.first, program.types.begin() + was.first + was.count);
-  for (int y = body.carries; y < was.count; ++y) types[y] = in_chunks(types[y], extent);
-  const auto outer = make_body(over_chunk(was.body, was.attributes[0], extent), body.carries, body.xs);
-  return to.append(scan_operator, {was.attributes[0], was.attributes[1] / extent, was.attributes[2], 1}, std::move(inputs), types, outer);
+/// The steps of a stretch: [steps, ..] in chunks, and back.
+int to_chunks(Program& to, int v, const Stretch& s) {
+  Type type = to.types[v];
+  type.shape[0] = s.extent;
+  return to.append(reshape_operator, {}, {v}, with_time(type, s.count));
+}
+int to_steps(Program& to, int v, const Stretch& s) {
+  Type type = to.types[v];
+  type.shape.erase(0);
+  type.shape[0] = s.count * s.extent;
+  return to.append(reshape_operator, {}, {v}, type);
+}
+
+/// Those steps of a value that has all of them.
+int steps_of(Program& to, int v, const Stretch& s) {
+  Type type = to.types[v];
+  const Index extent = s.count * s.extent;
+  if (type.shape[0] == extent) return v;
+  type.shape[0] = extent;
+  const int start = to.append(constant_operator, {std::bit_cast<std::int64_t>(static_cast<double>(s.begin))}, {}, {DType::f64, {}, true});
+  return to.append(slice_operator, {0, extent}, {v, start}, type);
+}
+
+/// Appends a program; gives the values of its outputs. Its closures stand from `closures` on.
+std::vector<int> append_program(Program& to, const Program& from, const std::vector<int>& inputs, Index closures) {
+  std::vector<int> number(from.types.size(), -1), outputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) number[from.inputs[i]] = inputs[i];
+  for (Instruction c : from.code) {
+    for (int& v : c.inputs) v = number[v];
+    if (c.op->closures(c.body.get())) c.attributes[2] += closures;
+    const int first = static_cast<int>(to.types.size());
+    for (int k = 0; k < c.count; ++k) number[c.first + k] = to.add_value(from.types[c.first + k]);
+    c.first = first;
+    to.code.push_back(std::move(c));
+  }
+  for (int v : from.outputs) outputs.push_back(number[v]);
+  return outputs;
 }
 
 }  // namespace
@@ -69,18 +95,67 @@ Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index 
   Program program;
   std::vector<int> inputs;
   for (std::size_t i = 0; i < step.inputs.size(); ++i) {
-    Type type = step.types[step.inputs[i]];
+    const Type& type = step.types[step.inputs[i]];
     auto k = static_cast<int>(i);
-    if (k >= body->carries && k < body->carries + body->xs) type.shape.insert(0, extent);
-    inputs.push_back(program.add_input(type));
+    const bool x = k >= body->carries && k < body->carries + body->xs;
+    inputs.push_back(program.add_input(x ? with_time(type, extent) : type));
   }
   std::vector<Type> types;
   for (std::size_t o = 0; o < step.outputs.size(); ++o) {
-    types.push_back(step.types[step.outputs[o]]);
-    if (static_cast<int>(o) >= body->carries) types.back().shape.insert(0, extent);
+    const Type& type = step.types[step.outputs[o]];
+    types.push_back(static_cast<int>(o) < body->carries ? type : with_time(type, extent));
   }
-  int first = program.append(scan_operator, {reverse, extent}, std::move(inputs), types, body);
+  const Index counted_around = 1;
+  int first = program.append(scan_operator, {reverse, extent, 0, 0, counted_around}, std::move(inputs), types, body);
   for (std::size_t o = 0; o < types.size(); ++o) program.outputs.push_back(first + static_cast<int>(o));
+  return program;
+}
+
+List<Stretch> stretches(bool reverse, Index steps, Index extent) {
+  const Index left = steps % extent;
+  List<Stretch> time{{reverse ? left : 0, steps / extent, extent}};
+  if (left) time.push_back({reverse ? 0 : steps - left, 1, left});
+  return time;
+}
+
+Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stretch> time, Index closures) {
+  const StepNumbers numbers(scan);
+  const Program& step = body.program;
+  Program program;
+  std::vector<int> inputs;
+  for (std::size_t i = 0; i < step.inputs.size(); ++i) {
+    const Type& type = step.types[step.inputs[i]];
+    auto k = static_cast<int>(i);
+    const bool x = k >= body.carries && k < body.carries + body.xs;
+    inputs.push_back(program.add_input(x ? with_time(type, scan[1]) : type));
+  }
+  std::vector<std::vector<int>> ys(static_cast<std::size_t>(body.ys()));
+  std::vector<int> carry(inputs.begin(), inputs.begin() + body.carries);
+  Index closure = 0;
+  for (const auto& s : time) {
+    std::vector<int> in = inputs;
+    std::copy(carry.begin(), carry.end(), in.begin());
+    for (int x = body.carries; x < body.carries + body.xs; ++x) in[x] = to_chunks(program, steps_of(program, inputs[x], s), s);
+    std::vector<Type> types;
+    const Program& chunk = s.over_chunk->program;
+    for (std::size_t o = 0; o < chunk.outputs.size(); ++o) {
+      const Type& type = chunk.types[chunk.outputs[o]];
+      types.push_back(static_cast<int>(o) < body.carries ? type : with_time(type, s.count));
+    }
+    const Attributes attributes{scan[0], s.count, closure, s.extent, numbers.around, numbers.first + s.begin};
+    const int first = program.append(scan_operator, attributes, std::move(in), types, s.over_chunk);
+    for (int c = 0; c < body.carries; ++c) carry[c] = first + c;
+    for (int y = 0; y < body.ys(); ++y) {
+      const int stacked = to_steps(program, first + body.carries + y, s);
+      ys[y].insert(s.begin ? ys[y].end() : ys[y].begin(), stacked);
+    }
+    closure += closures;
+  }
+  program.outputs = carry;
+  for (int y = 0; y < body.ys(); ++y) {
+    const Type type = with_time(step.types[step.outputs[body.carries + y]], scan[1]);
+    program.outputs.push_back(ys[y].size() == 1 ? ys[y][0] : program.append(concatenate_operator, {0}, ys[y], type));
+  }
   return program;
 }
 
@@ -91,12 +166,28 @@ void chunk(Program& program) {
 
 void chunk_within(Program& program, Index budget, Index least_chunk) {
   rewrite_loops(program, [&](const Instruction& was, Instruction& now, Program& to, std::vector<int>& number) {
-    const Index extent = was.attributes[3] ? was.attributes[1] : extent_of(was, program, budget, least_chunk);
-    if (extent == was.attributes[1]) return false;
-    const int first = append_chunks(to, was, now, program, extent);
+    const Body& body = *was.body;
+    const bool whole = was.attributes[3] == whole_loop;
+    if (was.attributes[3] > 0) return false;
+    const Index extent = whole ? 0 : extent_of(was, program, budget, least_chunk);
+    if (!whole && extent == was.attributes[1]) return false;
+    std::vector<int> inputs = now.inputs;
+    Program parts;
+    if (whole) {
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        const Type& type = body.program.types[body.program.inputs[i]];
+        if (!(to.types[inputs[i]].shape == type.shape)) inputs[i] = to.append(reshape_operator, {}, {inputs[i]}, type);
+      }
+    } else {
+      auto time = stretches(was.attributes[0], was.attributes[1], extent);
+      for (auto& s : time) s.over_chunk = make_body(over_chunk(was.body, was.attributes[0], s.extent), body.carries, body.xs);
+      parts = in_chunks(body, was.attributes, time, 0);
+    }
+    const auto results = append_program(to, whole ? body.program : parts, inputs, was.attributes[2]);
     for (int k = 0; k < was.count; ++k) {
-      const bool stacked = k >= was.body->carries;
-      number[was.first + k] = stacked ? to.append(reshape_operator, {}, {first + k}, program.types[was.first + k]) : first + k;
+      const Type& type = program.types[was.first + k];
+      const int v = results[k];
+      number[was.first + k] = to.types[v].shape == type.shape ? v : to.append(reshape_operator, {}, {v}, type);
     }
     return true;
   });

@@ -1,5 +1,6 @@
-// Common subexpressions: equal operation, attributes and operands give equal results, so they are computed once. A scan's equal ys too, and
-// what is detached is what it was.
+// Common subexpressions: equal operation, attributes and operands give equal results, so they are computed once. A scan's equal ys
+// and carries too, a y that is an x, and what is detached is what it was.
+#include <algorithm>
 #include <bit>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
@@ -44,6 +45,42 @@ class Seen {
   std::vector<int> places_;
 };
 
+/// Whether two carries of a loop that begin alike stay alike: what comes next is made of them in the same way.
+class Alike {
+ public:
+  explicit Alike(const Body& body) : p_(body.program), made_(producers(p_)) {}
+  bool operator()(int a, int b) const { return equal(p_.outputs[a], p_.outputs[b], p_.inputs[a], p_.inputs[b], deepest); }
+
+ private:
+  static constexpr int deepest = 4;
+  bool equal(int v, int w, int a, int b, int depth) const {
+    if (v == a || w == b) return v == a && w == b;
+    if (v == w) return true;
+    if (depth == 0 || made_[v] < 0 || made_[w] < 0) return false;
+    const Instruction &x = p_.code[made_[v]], &y = p_.code[made_[w]];
+    if (x.op != y.op || x.attributes != y.attributes || x.body != y.body || x.count != 1 || x.inputs.size() != y.inputs.size() ||
+        !(p_.types[v] == p_.types[w]))
+      return false;
+    for (std::size_t k = 0; k < x.inputs.size(); ++k)
+      if (!equal(x.inputs[k], y.inputs[k], a, b, depth - 1)) return false;
+    return true;
+  }
+  const Program& p_;
+  std::vector<int> made_;
+};
+
+/// Calls f(carry, earlier one that is always equal).
+template <class F>
+void each_equal_carry(const Instruction& scan, const F& f) {
+  const Alike alike(*scan.body);
+  for (int b = 1; b < scan.body->carries; ++b)
+    for (int a = 0; a < b; ++a)
+      if (scan.inputs[a] == scan.inputs[b] && alike(a, b)) {
+        f(b, a);
+        break;
+      }
+}
+
 }  // namespace
 
 void merge_common(Program& program) {
@@ -63,13 +100,20 @@ void merge_common(Program& program) {
       for (int k = 0; k < c.count; ++k) number[c.first + k] = number[program.code[earlier].first + k];
       keep[i] = 0;
     } else if (c.op == &scan_operator) {
+      each_equal_carry(c, [&](int carry, int earlier) { number[c.first + carry] = number[c.first + earlier]; });
       const auto& outputs = c.body->program.outputs;
-      for (int y = c.body->carries; y < static_cast<int>(outputs.size()); ++y)
+      const auto x = c.body->program.inputs.begin() + c.body->carries, end = x + c.body->xs;
+      for (int y = c.body->carries; y < static_cast<int>(outputs.size()); ++y) {
+        if (auto at = std::find(x, end, outputs[y]); at != end) {
+          number[c.first + y] = c.inputs[c.body->carries + (at - x)];
+          continue;
+        }
         for (int z = c.body->carries; z < y; ++z)
           if (outputs[y] == outputs[z]) {
             number[c.first + y] = c.first + z;
             break;
           }
+      }
     }
   }
   for (int& v : program.outputs) v = number[v];

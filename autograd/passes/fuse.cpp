@@ -7,25 +7,13 @@
 #include <algorithm>
 #include <rewind/autograd/elementwise.hpp>
 #include <rewind/autograd/passes/passes.hpp>
+#include <rewind/autograd/passes/regions.hpp>
 #include <rewind/core/kernels.hpp>
 #include <unordered_map>
 
 namespace rw::detail {
 
 namespace {
-
-/// The iteration space an instruction asks for: leading axes, and columns (0: one element a row, any number of columns will do).
-struct Space {
-  Shape lead;
-  Index columns = 0;
-  int dtype = -1;  ///< what it computes in; -1: any (truth values)
-  bool alone = false;
-};
-
-bool fits(const Space& a, const Space& b) {
-  return a.lead == b.lead && (a.columns == b.columns || !a.columns || !b.columns) && (a.dtype == b.dtype || a.dtype < 0 || b.dtype < 0) &&
-         !a.alone && !b.alone;
-}
 
 bool is_row_reduction(const Program& program, const Instruction& i) {
   if (i.op != &reduce_operator || i.attributes[0] > static_cast<int>(Reduction::min) || !i.attributes[2]) return false;
@@ -62,12 +50,6 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
   space.lead = shape;
   return true;
 }
-
-struct Region {
-  Space space;
-  int level = 0, size = 0;
-  int into = -1;  ///< joined with this one
-};
 
 /// sum over all of [.., C] -> row sums, then the sum of these; so the elementwise work before it need not be written.
 void split_reductions(Program& program) {
@@ -112,8 +94,19 @@ void skip_broadcasts(Program& program) {
   }
 }
 
-void emit_region(const Program& from, const std::vector<int>& members, const std::vector<char>& read_outside, Program& to,
+/// Emits region `r` of these instructions, of which some may be other regions' that it makes again.
+void emit_region(const Regions& all, int r, std::vector<int> members, const std::vector<char>& written, Program& to,
                  std::vector<int>& number) {
+  const Program& from = all.program;
+  auto is_result = [&](int n) { return all.member[n] == r && written[from.code[n].first]; };
+  std::vector<char> needed(from.types.size());
+  for (auto n = members.rbegin(); n != members.rend(); ++n) {
+    needed[from.code[*n].first] |= is_result(*n);
+    if (needed[from.code[*n].first])
+      for (int v : from.code[*n].inputs) needed[v] = 1;
+  }
+  std::erase_if(members, [&](int n) { return !needed[from.code[n].first]; });
+  if (members.empty()) return;  // its readers make all of it again
   Program body;
   std::unordered_map<int, int> inside;  // value of the program -> of the body
   std::vector<int> inputs;
@@ -133,7 +126,7 @@ void emit_region(const Program& from, const std::vector<int>& members, const std
     int original = c.first;
     c.first = inside[original];
     body.code.push_back(std::move(c));
-    if (read_outside[original]) {
+    if (is_result(m)) {
       body.outputs.push_back(inside[original]);
       results.push_back(from.types[original]);
       outer.push_back(original);
@@ -143,87 +136,12 @@ void emit_region(const Program& from, const std::vector<int>& members, const std
   for (std::size_t k = 0; k < outer.size(); ++k) number[outer[k]] = first + static_cast<int>(k);
 }
 
-/// A region that one other alone reads joins it, if what it reads is no more than what it would write: it only had to wait. Levels of what
-/// it reads are lower still, so nothing leaves the region that it joins and comes back.
-class Joining {
- public:
-  Joining(const Program& program, const std::vector<int>& made, std::vector<Region>& regions, const std::vector<int>& member)
-      : program_(program), made_(made), regions_(regions), member_(member), members_(regions.size()), readers_(program.types.size()) {
-    for (std::size_t n = 0; n < program.code.size(); ++n) {
-      if (member[n] >= 0) members_[find(member[n])].push_back(static_cast<int>(n));
-      for (int v : program.code[n].inputs) readers_[v].push_back(static_cast<int>(n));
-    }
-    for (int v : program.outputs) readers_[v].push_back(-1);
-  }
-
-  void run(int largest) {
-    std::vector<int> order;
-    for (std::size_t r = 0; r < regions_.size(); ++r)
-      if (regions_[r].into < 0) order.push_back(static_cast<int>(r));
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return regions_[a].level > regions_[b].level; });
-    constexpr int rounds = 2;  // a region may have waited for one below to join it
-    for (int round = 0; round < rounds; ++round)
-      for (int r : order) {
-        const int reader = regions_[r].into < 0 ? only_reader(r) : -1;
-        if (reader >= 0) join(r, reader, largest);
-      }
-  }
-
- private:
-  int find(int r) const {
-    while (regions_[r].into >= 0) r = regions_[r].into;
-    return r;
-  }
-  void join(int r, int reader, int largest) {
-    Region &from = regions_[r], &to = regions_[reader];
-    if (!fits(from.space, to.space) || from.size + to.size >= largest) return;
-    if (!to.space.columns) to.space.columns = from.space.columns;
-    if (to.space.dtype < 0) to.space.dtype = from.space.dtype;
-    to.size += from.size;
-    from.into = reader;
-    members_[reader].insert(members_[reader].end(), members_[r].begin(), members_[r].end());
-  }
-  Index bytes(int v) const { return program_.types[v].shape.size() * size_of(program_.types[v].dtype); }
-
-  /// The region that reads all that `r` writes; -1 if there is no such, or if it would read more in its place.
-  int only_reader(int r) const {
-    int reader = -1;
-    Index written = 0, read = 0;
-    for (int n : members_[r]) {
-      const auto& c = program_.code[n];
-      bool outside = false;
-      for (int user : readers_[c.first]) {
-        if (user < 0 || member_[user] < 0) return -1;
-        const int home = find(member_[user]);
-        if (home == r) continue;
-        if (reader >= 0 && home != reader) return -1;
-        reader = home;
-        outside = true;
-      }
-      if (outside) written += bytes(c.first);
-      for (int v : c.inputs)
-        if (program_.types[v].shape.size() > 1 && (made_[v] < 0 || member_[made_[v]] < 0 || find(member_[made_[v]]) != r)) read += bytes(v);
-    }
-    return read <= written ? reader : -1;
-  }
-
-  const Program& program_;
-  const std::vector<int>& made_;
-  std::vector<Region>& regions_;
-  const std::vector<int>& member_;
-  std::vector<std::vector<int>> members_;  ///< of each region
-  std::vector<std::vector<int>> readers_;  ///< of each value: instructions, -1 for the program's outputs
-};
-
 /// Regions of at most `largest` instructions.
 void group(Program& program, int largest) {
   auto made = producers(program);
   std::vector<Region> regions;
   std::vector<int> member(program.code.size(), -1), level(program.code.size());
-  auto find = [&](int r) {
-    while (regions[r].into >= 0) r = regions[r].into;
-    return r;
-  };
+  auto find = [&](int r) { return home_of(regions, r); };
   auto level_of = [&](int instruction) { return member[instruction] >= 0 ? regions[find(member[instruction])].level : level[instruction]; };
 
   for (std::size_t n = 0; n < program.code.size(); ++n) {
@@ -269,7 +187,8 @@ void group(Program& program, int largest) {
     level[n] = r.level;
   }
 
-  Joining(program, made, regions, member).run(largest);
+  const Regions all{program, made, regions, member, largest};
+  join_readers(all);
 
   std::vector<std::vector<int>> groups(regions.size());
   std::vector<int> order;
@@ -286,18 +205,19 @@ void group(Program& program, int largest) {
   }
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return level[a] < level[b]; });
 
-  std::vector<char> read_outside(program.types.size());
+  std::vector<char> written(program.types.size());
   for (std::size_t n = 0; n < program.code.size(); ++n)
     for (int v : program.code[n].inputs)
-      if (made[v] >= 0 && (member[n] < 0 || member[made[v]] != member[n])) read_outside[v] = 1;
-  for (int v : program.outputs) read_outside[v] = 1;
+      if (made[v] >= 0 && (member[n] < 0 || member[made[v]] != member[n])) written[v] = 1;
+  for (int v : program.outputs) written[v] = 1;
+  remake(all, groups, written);
 
   Program result;
   std::vector<int> number(program.types.size(), -1);
   for (int v : program.inputs) number[v] = result.add_input(program.types[v]);
   for (int n : order) {
     if (member[n] >= 0) {
-      emit_region(program, groups[member[n]], read_outside, result, number);
+      emit_region(all, member[n], groups[member[n]], written, result, number);
       continue;
     }
     Instruction c = program.code[n];

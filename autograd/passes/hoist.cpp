@@ -32,7 +32,7 @@ void hoist_one(const Instruction& scan, Program& to, Instruction& result) {
   auto depends = dependence(body);
   auto made = producers(p);
   auto move = chosen(body, depends, made);
-  Lifter lifter(to, p, scan.attributes[1], scan.attributes[2]);
+  Lifter lifter(to, p, scan.attributes);
   for (std::size_t i = 0; i < p.inputs.size(); ++i)
     if (static_cast<int>(i) >= body.carries) lifter.bind(p.inputs[i], result.inputs[i], static_cast<int>(i) < body.carries + body.xs);
   bool any = false;

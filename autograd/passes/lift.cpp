@@ -33,13 +33,13 @@ bool Lifter::lift(const Instruction& c) {
   int first;
   if (any) {
     if (c.body || c.count != 1) return false;
-    Lift l{outer_program_, body_, c, std::move(inputs), std::move(lifted), steps_};
+    Lift l{outer_program_, body_, c, std::move(inputs), std::move(lifted), scan_[1], StepNumbers(scan_)};
     first = c.op->lift(l);
     if (first < 0) return false;
   } else {
     std::vector<Type> types(body_.types.begin() + c.first, body_.types.begin() + c.first + c.count);
     Attributes attributes = c.attributes;
-    if (c.op->closures(c.body.get())) attributes[2] += closures_;
+    if (c.op->closures(c.body.get())) attributes[2] += scan_[2];
     first = outer_program_.append(*c.op, attributes, std::move(inputs), types, c.body);
   }
   for (int k = 0; k < c.count; ++k) {

@@ -16,9 +16,9 @@ std::vector<Depends> dependence(const Body& body);
 
 class Lifter {
  public:
-  /// `closures`: where those of the loop stand among those of the program around it.
-  Lifter(Program& outer, const Program& body, Index steps, Index closures)
-      : outer_program_(outer), body_(body), steps_(steps), closures_(closures), outer_(body.types.size(), -1), lifted_(body.types.size()) {}
+  /// `scan`: the attributes of the loop.
+  Lifter(Program& outer, const Program& body, const Attributes& scan)
+      : outer_program_(outer), body_(body), scan_(scan), outer_(body.types.size(), -1), lifted_(body.types.size()) {}
 
   /// A value of the body that stands outside already.
   void bind(int value, int outer, bool lifted) {
@@ -35,7 +35,7 @@ class Lifter {
  private:
   Program& outer_program_;
   const Program& body_;
-  Index steps_, closures_;
+  const Attributes scan_;
   std::vector<int> outer_;
   std::vector<char> lifted_;
 };

@@ -50,7 +50,7 @@ void roll(Program& program);
 /// Makes one product of those in a loop that share an operand.
 void merge_products(Program& program);
 /// Cuts time into chunks where what the next two move out of a loop would take more than 32 MiB, or than `bytes`; a chunk has `least`
-/// steps.
+/// steps or more, and the last may be shorter. A loop that was recorded in chunks becomes part of the program around it.
 void chunk(Program& program);
 void chunk_within(Program& program, Index bytes, Index least);
 /// Moves what depends only on x_t and constants out of loops: one product for all steps.
@@ -66,9 +66,19 @@ void fuse(Program& program);
 /// A region for each elementwise instruction, for the tile machine runs nothing else.
 void fuse_nothing(Program& program);
 
-/// The body of a loop over chunks of time: the loop itself over one chunk. Step t of chunk n draws the random numbers of step n * extent +
-/// t.
+/// The body of a loop over chunks of time: the loop itself over one chunk, which draws the random numbers of the steps that it stands for.
 Program over_chunk(const std::shared_ptr<const Body>& body, bool reverse, Index extent);
+
+/// A stretch of a loop's time in equal chunks: `count` of `extent` steps, from step `begin` on.
+struct Stretch {
+  Index begin, count, extent;
+  std::shared_ptr<const Body> over_chunk = nullptr;
+};
+/// All of a loop's time, in the order in which it runs: chunks of `extent` steps, and what is left in one that is shorter.
+List<Stretch> stretches(bool reverse, Index steps, Index extent);
+/// A loop of this body and these attributes as loops over chunks of time, one behind the other: inputs and outputs are those of the loop,
+/// whose closures stand at 0, and again for each further stretch `closures` behind.
+Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stretch> time, Index closures);
 
 /// Whether results of this operator can be written to any strided place (it computes, rather than views).
 bool is_computed(const Operator& op);

@@ -115,7 +115,7 @@ class Sinker {
     }
     // If something that reads a moved value cannot be moved, nothing of the kind is.
     Program trial = to_;
-    Lifter lifter(trial, p_, scan_.attributes[1], scan_.attributes[2]);
+    Lifter lifter(trial, p_, scan_.attributes);
     bind_all(lifter, trial);
     for (std::size_t i = 0; i < p_.code.size(); ++i) {
       if (!move_[i]) continue;
@@ -215,7 +215,7 @@ class Sinker {
     to_.code.push_back(std::move(scan));
 
     // Behind the loop.
-    Lifter lifter(to_, p_, steps, scan_.attributes[2]);
+    Lifter lifter(to_, p_, scan_.attributes);
     for (std::size_t v = 0; v < p_.types.size(); ++v) {
       if (is_x[v] >= 0) lifter.bind(static_cast<int>(v), is_x[v], true);
       if (y_of[v] >= 0) lifter.bind(static_cast<int>(v), first + y_of[v], true);

@@ -1,6 +1,7 @@
 // Slices move up through elementwise work: slice(f(a, b)) becomes f(slice(a), slice(b)) where f's result is read by slices alone and
-// they do not overlap. So gates that are split from one product fuse with what is made of them. Transposed operands of products
-// become flags.
+// they do not overlap, or where f is cheap and a is in memory anyway and b repeated along an axis: then f is computed again, which costs
+// less than its result's way through memory. So gates that are split from one product fuse with what is made of them. Transposed operands
+// of products become flags.
 #include <algorithm>
 #include <bit>
 #include <rewind/autograd/elementwise.hpp>
@@ -10,28 +11,46 @@ namespace rw::detail {
 
 namespace {
 
-/// Whether all readers of the results of instruction `i` are slices of one axis with known, disjoint parts.
-bool only_sliced(const Program& program, const std::vector<int>& made, const std::vector<std::vector<int>>& readers, int i, int& axis) {
+/// Whether an instruction is cheap elementwise work on one operand of its result's size, which is an input or made by something that is not
+/// elementwise, and on smaller ones.
+bool is_cheap_view(const Program& program, const std::vector<int>& made, const Instruction& c) {
+  if (!c.op->cheap(c)) return false;
+  const Type& out = program.types[c.first];
+  int base = -1;
+  for (int v : c.inputs) {
+    const Shape& s = program.types[v].shape;
+    if (s.rank() < out.shape.rank() || s.size() < out.shape.size()) continue;
+    if (!(program.types[v] == out) || (base >= 0 && base != v)) return false;
+    base = v;
+  }
+  return base >= 0 && (made[base] < 0 || (elementwise_code(*program.code[made[base]].op) < 0 && is_computed(*program.code[made[base]].op)));
+}
+
+/// Whether all readers of the results of instruction `i` are slices of one axis with known, disjoint parts; `others`: whether there are
+/// further readers, and it is a cheap view.
+bool is_sliced(const Program& program, const std::vector<int>& made, const std::vector<std::vector<int>>& readers, int i, bool& others) {
   const auto& list = readers[program.code[i].first];
-  if (list.empty()) return false;
-  axis = -1;
+  others = false;
+  int axis = -1;
   std::vector<std::pair<Index, Index>> parts;
   for (int r : list) {
-    if (r < 0 || program.code[r].op != &slice_operator) return false;
+    if (r < 0 || program.code[r].op != &slice_operator) {
+      others = true;
+      continue;
+    }
     const auto& s = program.code[r];
     if (axis >= 0 && axis != s.attributes[0]) return false;
     axis = static_cast<int>(s.attributes[0]);
     int start = made[s.inputs[1]];
     if (start < 0 || program.code[start].op != &constant_operator) {
-      if (list.size() > 1) return false;
-      return true;
+      return list.size() == 1;
     }
     parts.emplace_back(static_cast<Index>(std::bit_cast<double>(program.code[start].attributes[0])), s.attributes[1]);
   }
   std::sort(parts.begin(), parts.end());
   for (std::size_t k = 1; k < parts.size(); ++k)
     if (parts[k].first < parts[k - 1].first + parts[k - 1].second && parts[k] != parts[k - 1]) return false;
-  return true;
+  return !parts.empty() && (!others || is_cheap_view(program, made, program.code[i]));
 }
 
 bool push_once(Program& program) {
@@ -43,18 +62,17 @@ bool push_once(Program& program) {
   for (int v : program.outputs) readers[v].push_back(-1);
 
   std::vector<int> target(program.code.size(), -1);  // slice -> the instruction it moves through
-  bool any = false;
+  std::vector<char> gone(program.code.size());
+  bool any = false, others;
   for (std::size_t i = 0; i < program.code.size(); ++i) {
-    int axis;
-    if (elementwise_code(*program.code[i].op) < 0 || !only_sliced(program, made, readers, static_cast<int>(i), axis)) continue;
-    for (int r : readers[program.code[i].first]) target[r] = static_cast<int>(i);
+    if (elementwise_code(*program.code[i].op) < 0 || !is_sliced(program, made, readers, static_cast<int>(i), others)) continue;
+    for (int r : readers[program.code[i].first])
+      if (r >= 0 && program.code[r].op == &slice_operator) target[r] = static_cast<int>(i);
+    gone[i] = !others;
     any = true;
   }
   if (!any) return false;
   std::vector<Instruction> code;
-  std::vector<char> gone(program.code.size());
-  for (std::size_t i = 0; i < program.code.size(); ++i)
-    if (target[i] >= 0) gone[static_cast<std::size_t>(target[i])] = 1;
   for (std::size_t i = 0; i < program.code.size(); ++i) {
     if (gone[i] && target[i] < 0) continue;
     Instruction c = program.code[i];

@@ -1,8 +1,11 @@
 // Loops that keep every k-th carry: the same bits as without, in values and gradients.
 #include <rewind/autograd/scan.hpp>
 
+#include <rewind/autograd/custom.hpp>
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/plan.hpp>
+#include <rewind/autograd/tape.hpp>
 #include <rewind/core/team.hpp>
 
 #include "compare.hpp"
@@ -42,12 +45,13 @@ TEST_CASE("checkpoint: values and gradients have the bits of the loop without") 
   int before = threads();
   for (int team : {1, 2, 3}) {
     set_threads(team);
-    for (Index steps : {0, 1, 7, 12, 30})
+    for (Index steps : {0, 1, 2, 12, 13})  // 13 is prime; of every 4, 6 and 12 steps one remains
       for (bool reverse : {false, true}) {
         auto want = record(steps, reverse, {}, DType::f32, false);
         evaluate(want);
-        for (Checkpoint c : {checkpoint::every(1), checkpoint::every(4), checkpoint::every(50), checkpoint::sqrt(), checkpoint::bytes(1),
-                             checkpoint::bytes(5000)}) {
+        for (Checkpoint c : {checkpoint::every(1), checkpoint::every(2), checkpoint::every(4), checkpoint::every(5), checkpoint::every(6),
+                             checkpoint::every(7), checkpoint::every(12), checkpoint::every(13), checkpoint::every(50), checkpoint::sqrt(),
+                             checkpoint::bytes(1), checkpoint::bytes(2000)}) {
           auto got = record(steps, reverse, c, DType::f32, false);
           evaluate(got);
           for (std::size_t i = 0; i < got.size(); ++i) {
@@ -66,9 +70,210 @@ TEST_CASE("checkpoint: values and gradients have the bits of the loop without") 
 }
 
 TEST_CASE("checkpoint: second order equals the reference and the loop without") {
-  auto got = record(6, false, checkpoint::every(3), f64, true);
-  CHECK(against_reference(got, 1e-11) == "");
-  CHECK(difference(arrays(got), arrays(record(6, false, {}, f64, true)), 1e-11) == "");
+  for (bool reverse : {false, true})
+    for (Index k : {1, 3, 4, 7}) {
+      INFO("every " << k << " of 7");
+      auto got = record(7, reverse, checkpoint::every(k), f64, true);
+      CHECK(against_reference(got, 1e-11) == "");
+      CHECK(difference(arrays(got), arrays(record(7, reverse, {}, f64, true)), 1e-11) == "");
+    }
+}
+
+TEST_CASE("checkpoint: loops in loops have the bits of those without") {
+  using Pair = std::vector<Variable>;
+  auto run = [](Checkpoint outer, Checkpoint inner, bool reverse, bool early) {
+    seed(5);
+    Variable x = draw({7, 5, 2, 3}, DType::f32), h = draw({2, 3}, DType::f32), w = draw({3, 3}, DType::f32);
+    Variable count(Tensor::zeros({2}, DType::i64));
+    auto [last, ys] = scan(
+        [&](const Pair& c, const Variable& row) {
+          auto [end, list] = scan(
+              [&](const Pair& c, const Variable& x) {
+                auto n = tanh(matmul(c[0], w) + x) * bernoulli({2, 3}, 0.8);
+                return std::pair{Pair{n, c[1] + 1}, Pair{n, c[1] * 2}};
+              },
+              c, row, {.reverse = reverse, .checkpoint = inner});
+          return std::pair{Pair{end[0] * uniform({2, 3}), end[1]}, list};
+        },
+        Pair{h, count}, x, {.reverse = !reverse, .checkpoint = outer});
+    auto loss = sum(square(ys[0])) + sum(last[0]);
+    if (early) loss.item();
+    Pair out = detail::gradients(loss, Pair{x, h, w});
+    out.insert(out.end(), {ys[0], ys[1], last[0], last[1]});
+    evaluate(out);
+    return out;
+  };
+  for (bool reverse : {false, true}) {
+    auto want = run({}, {}, reverse, false);
+    CHECK(want[6].value().at({0}) == 35);
+    for (Index outer : {0, 1, 3, 4, 7})
+      for (Index inner : {0, 2, 3, 5})
+        for (bool early : {false, true}) {
+          auto got = run({.every = outer}, {.every = inner}, reverse, early);
+          for (std::size_t i = 0; i < got.size(); ++i) {
+            INFO("every " << outer << " of 7, every " << inner << " of 5, output " << i);
+            CHECK(identical(got[i].value(), want[i].value()));
+          }
+        }
+  }
+}
+
+TEST_CASE("checkpoint: random numbers of a loop in a loop are those of the steps as written, and all differ") {
+  auto run = [](Checkpoint outer, Checkpoint inner) {
+    seed(9);
+    Variable w = Tensor::full({2}, 1, f64);
+    using None = std::vector<Variable>;
+    auto [last, ys] = scan(
+        [&](const Variable& h, const None&) {
+          return scan(
+              [&](const Variable& c, const None&) {
+                return std::pair{c + w * uniform({2}, f64), w * uniform({2}, f64)};
+              },
+              h, None{}, {.reverse = true, .steps = 5, .checkpoint = inner});
+        },
+        zeros({2}, f64), None{}, {.steps = 7, .checkpoint = outer});
+    return doubles(ys.value());
+  };
+  const auto want = run({}, {});
+  for (Index outer : {0, 2, 7})
+    for (Index inner : {0, 1, 3, 5}) CHECK(run({.every = outer}, {.every = inner}) == want);
+  auto all = want;
+  std::sort(all.begin(), all.end());
+  CHECK(std::adjacent_find(all.begin(), all.end()) == all.end());
+}
+
+TEST_CASE("checkpoint: custom operations in the body, a chunk and what remains") {
+  auto run = [](Checkpoint checkpoint) {
+    seed(10);
+    Variable x = draw({5, 2}), w = draw({2});
+    auto twice = [](const Tensor& t) {
+      Tensor y = t.copy();
+      for (Index e = 0; e < y.size(); ++e) y.data<double>()[e] *= 2;
+      return y;
+    };
+    auto [last, ys] = scan(
+        [&](const Variable& h, const Variable& x) {
+          auto n = sin(custom("twice", h * w + x, twice, [](auto& g, auto&) { return 2 * g; }));
+          return std::pair{n, n};
+        },
+        zeros({2}, f64), x, {.checkpoint = checkpoint});
+    auto first = detail::gradients(sum(square(ys)) + sum(last), std::vector<Variable>{x, w});
+    auto second = detail::gradients(sum(square(first[0])) + sum(first[1]), std::vector<Variable>{x, w});
+    first.insert(first.end(), second.begin(), second.end());
+    first.push_back(ys);
+    return arrays(first);
+  };
+  for (Index k : {1, 2, 3, 5}) CHECK(difference(run(checkpoint::every(k)), run({}), 1e-13) == "");
+}
+
+TEST_CASE("checkpoint: a loop that adds up something that takes part of the steps alone") {
+  auto run = [](Checkpoint checkpoint, Index from, Index count) {  // the gradient of the other steps is zero
+    seed(12);
+    Variable x = draw({7, 3}, DType::f32), w = draw({3}, DType::f32);
+    using None = std::vector<Variable>;
+    auto [last, ys] = scan(
+        [&](const None&, const Variable& x) {
+          return std::pair{None{}, tanh(x * w) + w};
+        },
+        None{}, x, {.checkpoint = checkpoint});
+    auto out = detail::gradients(sum(square(slice(ys, 0, from, count))) + sum(w * w), std::vector<Variable>{x, w});
+    evaluate(out);
+    return out;
+  };
+  for (Index from : {0, 4})
+    for (Index k : {2, 3, 6}) {
+      auto want = run({}, from, 3), got = run(checkpoint::every(k), from, 3);
+      for (std::size_t i = 0; i < got.size(); ++i) CHECK(identical(got[i].value(), want[i].value()));
+    }
+}
+
+namespace {
+
+/// The LSTM above over zeros, as it is recorded: its program, and bytes that the loop leaves for its gradient.
+struct Written {
+  std::string text;
+  Index kept;
+};
+Written written(Index steps, bool reverse, Checkpoint checkpoint) {
+  Written w{"", 0};
+  const auto outputs = record(steps, reverse, checkpoint, DType::f32, false);
+  const auto program = recorded(outputs).program;
+  w.text = to_string(program);
+  for (const auto& i : program.code) {
+    if (i.op != &detail::scan_operator) continue;
+    for (int k = 3; k < i.count; ++k) {  // behind h, c and ys
+      const auto& t = program.types[i.first + k];
+      w.kept += t.shape.size() * size_of(t.dtype);
+    }
+    break;  // the gradient's loop comes next
+  }
+  return w;
+}
+std::size_t count(const std::string& text, const std::string& words) {
+  std::size_t n = 0;
+  for (auto at = text.find(words); at != std::string::npos; at = text.find(words, at + 1)) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("checkpoint: every k-th carry is kept and nothing else, whatever the number of steps") {
+  const Index carry = 2 * 3 * 5 * 4;  // h and c of [3, 5], f32
+  for (bool reverse : {false, true})
+    for (Index steps : {1, 2, 12, 13})
+      for (Index k : {1, 2, 3, 5, 12, 13, 40}) {
+        INFO(steps << " steps, every " << k);
+        CHECK(written(steps, reverse, checkpoint::every(k)).kept == (steps + k - 1) / k * carry);
+      }
+  CHECK(written(13, false, checkpoint::sqrt()).kept == 5 * carry);
+  CHECK(written(997, true, checkpoint::sqrt()).kept == 33 * carry);  // 32 chunks of 31 steps, and 5 steps
+  CHECK(written(13, false, {}).kept > 13 * carry);
+}
+
+TEST_CASE("checkpoint: what remains takes no memory of its own") {
+  const Index batch = 2, hidden = 64, weights = 2 * hidden * 4 * hidden * 4;  // bytes
+  auto arena = [&](Index steps) {
+    seed(6);
+    Lstm lstm(hidden, hidden, DType::f32);
+    Variable x = draw({steps, batch, hidden}, DType::f32), h = draw({batch, hidden}, DType::f32);
+    auto [last, ys] = scan(
+        [&](const State& s, const Variable& x) {
+          auto n = lstm_step(x, s, lstm.wx, lstm.wh, lstm.b);
+          return std::pair{n, n.h};
+        },
+        State{h, h}, x, {.checkpoint = checkpoint::every(4)});
+    auto g = detail::gradients(sum(square(ys)), std::vector<Variable>{lstm.wx, lstm.wh});
+    return detail::make_plan(recorded(g).program)->arena_bytes;
+  };
+  const Index equal = arena(12), one = arena(13), three = arena(11);
+  CHECK(one < equal + weights / 8);  // gradients of weights are added up where they will stay
+  CHECK(three < equal + weights / 8);
+}
+
+TEST_CASE("checkpoint: what remains runs last, forward and reversed") {
+  const auto forward = written(13, false, checkpoint::every(5)).text, reversed = written(13, true, checkpoint::every(5)).text;
+  CHECK(count(forward, "steps 2 over chunks of 5 :") == 1);
+  CHECK(count(forward, "steps 1 over chunks of 3 from 10 :") == 1);
+  CHECK(count(forward, "steps 2 backward in time over chunks of 5 :") == 1);
+  CHECK(count(forward, "steps 1 backward in time over chunks of 3 from 10 :") == 1);
+  CHECK(count(reversed, "steps 2 backward in time over chunks of 5 from 3 :") == 1);
+  CHECK(count(reversed, "steps 1 backward in time over chunks of 3 :") == 1);
+  CHECK(count(reversed, "steps 2 over chunks of 5 from 3 :") == 1);
+  CHECK(count(reversed, "steps 1 over chunks of 3 :") == 1);
+}
+
+TEST_CASE("checkpoint: without gradients the loop is recorded as it is") {
+  NoGrad guard;
+  seed(2);
+  Variable x = draw({6, 3});
+  auto [last, ys] = scan(
+      [&](const Variable& h, const Variable& x) {
+        return std::pair{h + x, h};
+      },
+      zeros({3}, f64), x, {.checkpoint = checkpoint::every(4)});
+  const std::string text = dump(std::span(&ys, 1));
+  CHECK(count(text, "= scan(") == 1);
+  CHECK(text.find("steps 6") != std::string::npos);
 }
 
 TEST_CASE("checkpoint: less than one step or byte is an error") {
@@ -77,11 +282,12 @@ TEST_CASE("checkpoint: less than one step or byte is an error") {
 }
 
 TEST_CASE("checkpoint: a budget takes the fewest carries whose history fits") {
-  const Index steps = 24, batch = 4, hidden = 16;
+  const Index batch = 4, hidden = 16;
   seed(3);
   Lstm lstm(hidden, hidden, DType::f32);
-  Variable x = draw({steps, batch, hidden}, DType::f32), h = draw({batch, hidden}, DType::f32);
-  auto chunk = [&](Checkpoint c) {  // steps of the loop inside, by the program's text
+  Variable h = draw({batch, hidden}, DType::f32);
+  auto chunk = [&](Checkpoint c, Index steps) {  // steps of the loop inside, by the program's text
+    Variable x = draw({steps, batch, hidden}, DType::f32);
     auto [last, ys] = scan(
         [&](const State& s, const Variable& x) {
           auto n = lstm_step(x, s, lstm.wx, lstm.wh, lstm.b);
@@ -89,15 +295,22 @@ TEST_CASE("checkpoint: a budget takes the fewest carries whose history fits") {
         },
         State{h, h}, x, {.checkpoint = c});
     const std::string text = dump(std::span(&ys, 1));
-    const auto inner = text.rfind("steps ");
-    return std::stol(text.substr(inner + 6));
+    const auto inner = text.find("over chunks of ");
+    return inner == std::string::npos ? steps : std::stol(text.substr(inner + 15));
   };
   // A step: gates, tanh of c, h and c before, which the gradient reads, and two products of [4, 64]; a carry: two of [4, 16].
   const Index part = batch * hidden * 4, step = (7 + 8) * part, carry = 2 * part;
-  CHECK(chunk(checkpoint::bytes(steps * step)) == steps);
-  CHECK(chunk(checkpoint::bytes(steps * step - 1)) == 12);
-  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry)) == 12);
-  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry - 1)) == 8);
-  CHECK(chunk(checkpoint::bytes(3 * step + 8 * carry)) == 3);
-  CHECK(chunk(checkpoint::bytes(1)) == 2);  // 2 * step + 12 * carry is the least: 54 parts; with 1 step it is 63, with three 61
+  CHECK(chunk(checkpoint::bytes(24 * step), 24) == 24);
+  CHECK(chunk(checkpoint::bytes(24 * step - 1), 24) == 12);
+  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry), 24) == 12);
+  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry - 1), 24) == 8);
+  CHECK(chunk(checkpoint::bytes(3 * step + 8 * carry), 24) == 3);
+  CHECK(chunk(checkpoint::bytes(1), 24) == 2);  // 2 * step + 12 * carry is the least: 54 parts; with 1 step it is 63, with three 61
+  CHECK(chunk(checkpoint::bytes(23 * step), 23) == 23);
+  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry), 23) == 12);
+  CHECK(chunk(checkpoint::bytes(12 * step + 2 * carry - 1), 23) == 8);
+  CHECK(chunk(checkpoint::bytes(5 * step + 5 * carry), 23) == 5);  // four chunks of 5 steps, and three steps
+  CHECK(chunk(checkpoint::bytes(5 * step + 5 * carry - 1), 23) == 4);
+  CHECK(chunk(checkpoint::bytes(1), 23) == 2);
+  CHECK(chunk(checkpoint::bytes(1), 1) == 1);
 }

@@ -161,7 +161,7 @@ TEST_CASE("gathered: in a loop, sums by index are what accumulates") {
     CHECK(apart([&](auto& rows) { return m.loss(rows, {.reverse = reverse}); }, m.in) < 1e-12);
     CHECK(apart([&](auto& rows) { return m.loss(rows, {.reverse = reverse, .checkpoint = checkpoint::every(2)}); }, m.in) < 1e-12);
   }
-  for (const Checkpoint& c : {Checkpoint{}, checkpoint::every(3)}) {
+  for (const Checkpoint& c : {Checkpoint{}, checkpoint::every(3), checkpoint::every(4)}) {
     const auto report = gradcheck(
         [&](const List& v) {
           Model own = m;
@@ -194,7 +194,7 @@ TEST_CASE("gathered: in a loop, cells of any wiring give the gradients of produc
   int number = 0;
   for (const Cell& cell : cells) {
     CAPTURE(number++);
-    for (const Checkpoint& c : {Checkpoint{}, checkpoint::every(2)}) {
+    for (const Checkpoint& c : {Checkpoint{}, checkpoint::every(2), checkpoint::every(4)}) {
       const auto loss = [&](const Rows& rows) {
         auto [last, ys] = scan(
             [&](const Variable& h, const std::pair<Variable, Variable>& x) {
@@ -244,7 +244,7 @@ TEST_CASE("gathered: in loops in loops, with and without checkpoints of either")
   seed(38);
   const Variable table = draw({vocabulary, width}), wx = draw({width, width}), wh = draw({width, width}), h = draw({batch, width});
   const Variable index = tokens({4, 6, batch}, vocabulary);
-  const Checkpoint none, two = checkpoint::every(2);
+  const Checkpoint none, two = checkpoint::every(2), odd = checkpoint::every(3), even = checkpoint::every(4);
   for (bool inside : {false, true}) {
     CAPTURE(inside);
     const auto loss = [&](const Rows& rows, const Checkpoint& outer, const Checkpoint& inner) {
@@ -262,8 +262,8 @@ TEST_CASE("gathered: in loops in loops, with and without checkpoints of either")
     const auto by_index = [](auto& t, auto& i) { return gather(t, i); };
     const List in{table, wx, wh, h};
     const auto want = detail::gradients(loss(by_index, none, none), in);
-    for (const Checkpoint& outer : {none, two})
-      for (const Checkpoint& inner : {none, two}) {
+    for (const Checkpoint& outer : {none, two, odd})
+      for (const Checkpoint& inner : {none, two, even}) {
         CHECK(apart([&](auto& rows) { return loss(rows, outer, inner); }, in) < 1e-12);
         const auto got = detail::gradients(loss(by_index, outer, inner), in);
         for (std::size_t i = 0; i < in.size(); ++i) CHECK(identical(got[i].value(), want[i].value()));
@@ -318,7 +318,8 @@ TEST_CASE("gathered: same bits whatever is read early, for any threads, checkpoi
   const auto want = run(false, {}, 1, false);
   for (bool early : {false, true})
     for (bool hold : {false, true})
-      for (const Checkpoint& c : {Checkpoint{}, checkpoint::every(1), checkpoint::every(4), checkpoint::sqrt(), checkpoint::bytes(1)})
+      for (const Checkpoint& c : {Checkpoint{}, checkpoint::every(1), checkpoint::every(4), checkpoint::every(5), checkpoint::every(7),
+                                  checkpoint::sqrt(), checkpoint::bytes(1)})
         for (int team : {1, 2, 3}) {
           CAPTURE(early);
           CAPTURE(hold);

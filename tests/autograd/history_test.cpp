@@ -7,6 +7,9 @@
 #include <rewind/autograd/scan.hpp>
 #include <rewind/autograd/tape.hpp>
 
+#include <cmath>
+#include <rewind/core/storage.hpp>
+
 #include "support.hpp"
 
 using namespace rw;
@@ -181,6 +184,24 @@ TEST_CASE("history: a value asked for early keeps what the first gradient needs:
   CHECK(calls == 2);
   CHECK(again.item() == loss.item());
   CHECK(calls == 2);
+}
+
+TEST_CASE("history: of a view that a gradient will read, what it shows is kept") {
+  constexpr Index n = 256, bytes = n * n * 4;
+  Variable a(Tensor::full({n, n}, 0.5)), w(Tensor::full({n, n}, 0.25));
+  const auto before = pool_statistics().bytes_in_use;
+  auto e = exp(a);
+  auto y = matmul(transpose(e), w) * broadcast_to(sum(w, {1}, true), {n, n});
+  e = {};
+  y.value();
+  const auto held = pool_statistics().bytes_in_use - before;  // e for the gradients of w and a, the product for that of the sum, y
+  CHECK(held >= 3 * bytes);
+  CHECK(held < 3.5 * bytes);
+  auto [da, dw] = gradients(sum(y), {a, w});
+  // y_rc = p_rc s_r, p = 64 e, s = 64: dL/da = e (sum over columns of w s), dL/dw = e^T s summed over rows, and p summed over the row
+  const double e_value = std::exp(0.5);
+  CHECK(test::close(da.value().at({3, 5}), e_value * n * 0.25 * 64, 1e-5));
+  CHECK(test::close(dw.value().at({3, 5}), e_value * n * 64 + n * 64 * e_value, 1e-5));
 }
 
 TEST_CASE("history: an early value of part of the model, and of several losses, runs nothing twice") {

@@ -60,6 +60,32 @@ TEST_CASE("limits: a result that is reshaped is written where it will lie") {
   CHECK(y.value().shape() == Shape{2, 12});
 }
 
+TEST_CASE("limits: a region writes over an operand that ends there, if it reads it at the same points alone") {
+  constexpr Index n = 16, bytes = n * n * 4;
+  const Variable a = Tensor::full({n, n}, 0.5), b = Tensor::full({n, n}, 0.01), row = Tensor::full({1, n}, 0.25);
+  auto arena = [&](auto f) {
+    Variable p = matmul(a, b), y = matmul(f(p), b);  // p is 0.08 everywhere
+    const Tensor value = y.value();
+    y = matmul(f(matmul(a, b)), b);
+    detail::Value* roots[] = {y.handle()};
+    const auto plan = detail::make_plan(detail::pending_program(roots, true).program);
+    return std::pair{plan->arena_bytes, static_cast<double>(value.at({3, 4}))};
+  };
+  const double p = 0.08;
+  auto [in_place, one] = arena([](const Variable& p) { return exp(p) * p; });
+  CHECK(in_place == bytes);
+  CHECK(one == doctest::Approx(n * 0.01 * std::exp(p) * p));
+  auto [turned, two] = arena([](const Variable& p) { return exp(p) * transpose(p); });
+  CHECK(turned == 2 * bytes);
+  CHECK(two == doctest::Approx(n * 0.01 * std::exp(p) * p));
+  auto [later, three] = arena([](const Variable& p) { return matmul(exp(p), p); });
+  CHECK(later == 3 * bytes);
+  CHECK(three == doctest::Approx(n * 0.01 * n * std::exp(p) * p));
+  auto [normed, four] = arena([](const Variable& p) { return softmax(p, -1) + p; });
+  CHECK(normed == bytes);
+  CHECK(four == doctest::Approx(n * 0.01 * (1.0 / n + p)));
+}
+
 TEST_CASE("limits: a long chain that is never evaluated is freed without recursion") {
   Variable h = zeros({2});
   for (int t = 0; t < 300'000; ++t) h = h + 1;

@@ -23,7 +23,10 @@ TEST_CASE("passes: fuse: what only a later region reads waits for it, if it woul
   CHECK(regions(matmul(a, b) + exp(uniform({3, 4}, DType::f64)) * narrow) == 1);
   CHECK(regions(matmul(a, b) + tanh(p)) == 1);
   CHECK(regions(matmul(a, b) + p * 0.9) == 1);
-  CHECK(regions(matmul(a, b) + p * q) == 2);  // two operands would be kept for one product
+  auto bias = leaf({4});
+  CHECK(regions(matmul(a, b) + (p * narrow + bias)) == 1);  // what is repeated is little to keep
+  CHECK(regions(matmul(a, b) + p * p * tanh(p)) == 1);      // one operand, read three times
+  CHECK(regions(matmul(a, b) + p * q) == 2);                // two operands would be kept for one product
   auto drawn = uniform({3, 4}, DType::f64) * narrow;
   CHECK(regions(matmul(a, b) + drawn + matmul(drawn, leaf({4, 4}))) == 3);  // a product reads it too
 }

@@ -166,6 +166,37 @@ TEST_CASE("profile: loops in loops, and loops that are divided among threads") {
   set_threads(before);
 }
 
+TEST_CASE("profile: loops of few rows are divided by units, with the same bits") {
+  const int before = threads();
+  seed(4);
+  struct Case {
+    Index batch, hidden;
+    bool rows;  ///< are divided, among two threads
+  };
+  for (auto [batch, hidden, rows] :
+       {Case{2, 200, false}, Case{6, 200, false}, Case{12, 120, true}, Case{2, 40, true}, Case{8, 400, false}}) {
+    const Index steps = batch * hidden > 1000 ? 5 : 400;
+    Lstm cell(hidden, hidden, DType::f32);
+    Variable x = draw({steps, batch, hidden}, DType::f32);
+    std::vector<Tensor> alone;
+    for (int count : {1, 2, 3}) {
+      set_threads(count);
+      std::vector<Tensor> results;
+      auto run = [&] {
+        for (auto& v : train(cell, x, hidden, DType::f32)) results.push_back(v.value());
+      };
+      auto p = profile_of(run);
+      if (count == 2) {
+        const std::string per_thread = std::to_string(rows ? batch / 2 : batch), width = std::to_string(4 * hidden);
+        CHECK(find(p, "matmul", "[" + per_thread + ", " + std::to_string(hidden) + "] x [" + std::to_string(hidden) + ", " + width + "]"));
+      }
+      if (alone.empty()) alone = results;
+      for (std::size_t i = 0; i < results.size(); ++i) CHECK(identical(results[i], alone[i]));
+    }
+  }
+  set_threads(before);
+}
+
 TEST_CASE("profile: start forgets, and what runs before it or after stop does not count") {
   Variable x = Tensor::full({4, 4}, 1, DType::f32);
   auto run = [&] { matmul(x, x).value(); };

@@ -19,6 +19,7 @@ struct RandomLoopOptions {
   bool large = false;         ///< extents that are worth dividing among threads
   bool smooth = false;        ///< no decisions on computed values: what f32 needs to be comparable with f64
   bool early = true;          ///< evaluates some values on the way
+  bool checkpoints = true;    ///< those that are drawn are taken
   int gradients = 2;          ///< the highest order
   std::uint64_t without = 0;  ///< features that are left out, a bit each: how a failure is made small
 };
@@ -130,7 +131,11 @@ class RandomLayers : protected RandomSource {
     return l;
   }
 
-  Checkpoint checkpoint() { return one_in(3) ? rw::checkpoint::sqrt() : rw::checkpoint::every(1 + pick(5)); }
+  Checkpoint checkpoint() {
+    const Index k = 1 + pick(9);  // of some ten steps
+    const auto drawn = one_in(4) ? rw::checkpoint::sqrt() : one_in(5) ? rw::checkpoint::bytes(k * 100) : rw::checkpoint::every(k);
+    return options_.checkpoints ? drawn : Checkpoint{};
+  }
 
   LayerState step(const Layer& l, const StepInput& in, const LayerState& s) const {
     if (l.above.empty()) return step_of(l, in, s);

@@ -45,6 +45,17 @@ TEST_CASE("random program of loops: whichever pass is left out, values and gradi
   each_loop("large loops without a pass", programs(12, 90), {.dtype = DType::f32, .large = true, .smooth = true}, check);
 }
 
+TEST_CASE("random program of loops: checkpoints change no bit of values and gradients") {
+  for (bool large : {false, true})
+    each_loop(large ? "checkpoints, large loops" : "checkpoints, small loops", programs(large ? 24 : 200, large ? 240 : 2000),
+              {.dtype = DType::f32, .large = large}, [](std::uint64_t seed, RandomLoopOptions o, const std::vector<Variable>& outputs) {
+                if (o.gradients == 2) return std::string();  // a gradient of chunks meets the steps in another order
+                const auto with = tensors(outputs);
+                o.checkpoints = false;
+                return same_bits(tensors(RandomLoop(seed, o).record()), with) ? std::string() : "other bits without checkpoints";
+              });
+}
+
 TEST_CASE("random program of loops: any number of threads gives the same bits") {
   const int before = threads();
   for (bool large : {false, true})

@@ -36,13 +36,27 @@ TEST_CASE("parallel: every part runs once, whatever the number of parts and thre
   }
 }
 
-TEST_CASE("parallel: part p runs on the worker p modulo the team, part 0 on the caller") {
+TEST_CASE("parallel: parts p modulo the team run on one thread, part 0 on the caller") {
   const Threads guard(3);
-  std::vector<std::thread::id> at(9);
-  parallel(9, [&](int part) { at[static_cast<std::size_t>(part)] = std::this_thread::get_id(); });
-  CHECK(at[0] == std::this_thread::get_id());
-  for (std::size_t p = 0; p < 9; ++p) CHECK(at[p] == at[p % 3]);
+  for (int round = 0; round < 100; ++round) {
+    std::vector<std::thread::id> at(9);
+    parallel(9, [&](int part) { at[static_cast<std::size_t>(part)] = std::this_thread::get_id(); });
+    CHECK(at[0] == std::this_thread::get_id());
+    for (std::size_t p = 0; p < 9; ++p) CHECK(at[p] == at[p % 3]);
+  }
+}
+
+TEST_CASE("parallel: while the caller works the others do") {
+  const Threads guard(3);
+  std::atomic<int> arrived{0};
+  std::vector<std::thread::id> at(3);
+  parallel(3, [&](int part) {
+    at[static_cast<std::size_t>(part)] = std::this_thread::get_id();
+    ++arrived;
+    while (arrived < 3) std::this_thread::yield();
+  });
   CHECK(at[1] != at[0]);
+  CHECK(at[2] != at[0]);
   CHECK(at[1] != at[2]);
 }
 
