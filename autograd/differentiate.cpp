@@ -114,7 +114,8 @@ Variable fit(Variable g, const Type& type) {
 
 class Sweep final : public Pullback {
  public:
-  Sweep(const Node& n, List<Sum>& sums, std::uint64_t mark) : Pullback(n), sums_(sums), mark_(mark) {
+  Sweep(const Node& n, List<Sum>& sums, const List<char>& is_target, std::uint64_t mark)
+      : Pullback(n), sums_(sums), is_target_(is_target), mark_(mark) {
     for (std::size_t k = 0; k < n.types.size(); ++k) {
       Value* v = n.outputs[k];
       if (v && v->mark == mark_ && v->slot >= 0 && !sums_[v->slot].empty()) {
@@ -136,10 +137,12 @@ class Sweep final : public Pullback {
     if (several_.empty()) return k == 0 ? incoming_ : Variable();
     return static_cast<std::size_t>(k) < several_.size() ? several_[k] : Variable();  // a scan may have grown while its rule ran
   }
-  bool needs(int i) const override { return node.inputs[i]->mark == mark_ && node.inputs[i]->slot >= 0; }
-  void add(int i, Variable contribution) override {
-    if (!needs(i) || contribution.empty()) return;
-    sums_[node.inputs[i]->slot].add(fit(std::move(contribution), node.inputs[i]->type));
+  bool needs(const Value* v) const override { return v->mark == mark_ && v->slot >= 0; }
+  bool asked(const Value* v) const override { return needs(v) && is_target_[v->slot]; }
+  using Pullback::add, Pullback::needs;
+  void add(Value* v, Variable contribution) override {
+    if (!needs(v) || contribution.empty()) return;
+    sums_[v->slot].add(fit(std::move(contribution), v->type));
   }
   void add_slice(int i, int axis, Variable start, Variable part) override {
     if (needs(i)) sums_[node.inputs[i]->slot].rest().slices.push_back({axis, std::move(start), std::move(part)});
@@ -147,6 +150,7 @@ class Sweep final : public Pullback {
 
  private:
   List<Sum>& sums_;
+  const List<char>& is_target_;
   std::uint64_t mark_;
   Variable incoming_;       ///< of a node of one result
   List<Variable> several_;  ///< of another
@@ -219,7 +223,7 @@ List<Variable> differentiate(std::span<const Seed> seeds, std::span<Value* const
         of_target[v->slot] = total(sums[v->slot], v->type);
         sums[v->slot].dense = of_target[v->slot];
       }
-    Sweep sweep(*n, sums, mark);
+    Sweep sweep(*n, sums, is_target, mark);
     if (sweep.any()) n->op->gradient(sweep);
   }
   List<Variable> result;

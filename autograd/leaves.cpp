@@ -87,7 +87,6 @@ class PositionsOperator final : public Operator {
   void lower(Lowering&, const Instruction&) const override {
     fail<Error>("positions: reached the plan outside of a region (a fault of the fusion pass)");
   }
-  int lift(Lift& l) const override { return l.outer.append(*this, {}, {}, l.body.types[l.instruction.first]); }
   bool rows(RowCheck& c) const override { return always_shared(c); }
 };
 

@@ -1,4 +1,5 @@
 // The matrix product on the tape. Attributes: left transposed, right transposed (their last two axes).
+#include <rewind/autograd/gathered.hpp>
 #include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/reference.hpp>
@@ -48,6 +49,8 @@ class MatmulOperator final : public Operator {
   void gradient(Pullback& p) const override {
     bool ta = p.node.attributes[0], tb = p.node.attributes[1];
     auto g = p.g();
+    if (!ta && p.type(1).shape.rank() == 2)
+      if (Gathered rows = gathered(p, 0); rows.table) return gathered_gradient(p, rows);
     bool fold = p.type(0).shape.rank() > 2 && p.type(1).shape.rank() == 2;
     if (p.needs(0)) p.add(0, ta ? product(p.x(1), g, tb, true) : product(g, p.x(1), false, !tb));
     if (!p.needs(1)) return;
@@ -59,6 +62,14 @@ class MatmulOperator final : public Operator {
       g = reshape(g, Shape{rows, g.shape().back()});
     }
     p.add(1, tb ? product(g, a, true, ta) : product(a, g, !ta, false));
+  }
+
+  static void gathered_gradient(Pullback& p, const Gathered& rows) {
+    const bool tb = p.node.attributes[1];
+    const auto sums = scatter_add(p.g(), rows.index(), rows.table->type.shape[0]);
+    if (p.needs(1)) p.add(1, tb ? product(sums, handle(rows.table), true, false) : product(handle(rows.table), sums, true, false));
+    if (rows.passes) return p.add(rows.table, product(sums, p.x(1), false, !tb));
+    if (p.needs(0)) p.add(0, product(p.g(), p.x(1), false, !tb));
   }
 
   void interpret(const Program&, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,

@@ -21,11 +21,15 @@ class Pullback {
   const Node& node;
   explicit Pullback(const Node& n) : node(n) {}
   const Type& type(int input) const { return node.inputs[input]->type; }
-  virtual Variable x(int input) = 0;                       ///< an operand
-  virtual Variable y(int output = 0) = 0;                  ///< a result
-  virtual Variable g(int output = 0) = 0;                  ///< its incoming gradient, empty if it has none
-  virtual bool needs(int input) const = 0;                 ///< whether anybody asked for this operand's gradient
-  virtual void add(int input, Variable contribution) = 0;  ///< is summed to the operand's shape, once
+  virtual Variable x(int input) = 0;                 ///< an operand
+  virtual Variable y(int output = 0) = 0;            ///< a result
+  virtual Variable g(int output = 0) = 0;            ///< its incoming gradient, empty if it has none
+  virtual bool needs(const Value* value) const = 0;  ///< whether anybody asked for this value's gradient, or for one behind it
+  virtual bool asked(const Value* value) const = 0;  ///< whether it is itself among those that were asked for
+  /// To the gradient of an operand, or of a value recorded before it. Is summed to the value's shape, once.
+  virtual void add(Value* value, Variable contribution) = 0;
+  bool needs(int input) const { return needs(node.inputs[input]); }
+  void add(int input, Variable contribution) { add(node.inputs[input], std::move(contribution)); }
   /// The contribution `part` to elements start .. of `axis` of an operand, zero elsewhere: collected, so loops over x[t] stay linear.
   virtual void add_slice(int input, int axis, Variable start, Variable part) = 0;
 };
@@ -127,7 +131,7 @@ class Operator {
 extern const Operator &matmul_operator, &slice_operator, &concatenate_operator, &scan_operator, &region_operator, &transpose_operator,
     &reshape_operator, &broadcast_operator, &reduce_operator, &constant_operator, &random_operator, &positions_operator,
     &matmul_steps_operator, &sum_steps_operator, &scatter_slices_operator, &cast_operator, &detach_operator, &flip_operator,
-    &gather_operator;
+    &gather_operator, &scatter_add_operator, &scatter_add_steps_operator;
 // clang-format on
 
 const Operator& elementwise_operator(op::Code code);

@@ -62,8 +62,34 @@ class ScatterAddOperator final : public Operator {
   }
 };
 
+/// The same over time: x [T,R,N], index [T,R] -> [V,N], continued from a third operand [V,N] if there is one. Attributes: from the last
+/// step to the first, rows of the result.
+class ScatterAddStepsOperator final : public Operator {
+ public:
+  constexpr ScatterAddStepsOperator() : Operator("scatter_add_steps") {}
+  std::string describe(const Attributes& a) const override { return a[0] ? "backward in time" : ""; }
+  void interpret(const Program&, const Instruction&, std::span<const Array* const> in, std::span<Array> out,
+                 const InterpretContext&) const override {
+    const Index width = in[0]->shape[2];
+    if (in.size() > 2) out[0].data = in[2]->data;
+    for (std::size_t i = 0; i < in[0]->data.size(); ++i) {
+      const Index row = static_cast<Index>(i) / width, column = static_cast<Index>(i) % width;
+      out[0].data[static_cast<Index>(in[1]->data[row]) * width + column] += in[0]->data[i];
+    }
+  }
+  void lower(Lowering& l, const Instruction& i) const override {
+    Slot x = l.slot(i.inputs[0]), index = l.slot(i.inputs[1]), y = l.result(i.first);
+    const bool continues = i.inputs.size() > 2;
+    if (continues) l.emit_copy(l.slot(i.inputs[2]), y);
+    for (Slot* s : {&x, &index})
+      if (const Index last = s->shape()[0] - 1; i.attributes[0] && last > 0) s->offset += last * s->strides[0], s->strides[0] *= -1;
+    l.emit({x, index, y}, [=](const Frame& f) { scatter_add_rows(x.view(f), index.view(f), y.view(f), continues); });
+  }
+};
+
 constexpr GatherOperator gather_object;
 constexpr ScatterAddOperator scatter_add_object;
+constexpr ScatterAddStepsOperator scatter_add_steps_object;
 
 Value* index_of(const char* op, const Variable& index) {
   Value* value = local(op, index);
@@ -75,6 +101,8 @@ Value* index_of(const char* op, const Variable& index) {
 }  // namespace
 
 const Operator& gather_operator = gather_object;
+const Operator& scatter_add_operator = scatter_add_object;
+const Operator& scatter_add_steps_operator = scatter_add_steps_object;
 
 }  // namespace rw::detail
 

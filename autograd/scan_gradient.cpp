@@ -2,13 +2,16 @@
 //
 // The body is replayed and differentiated once for each structure and choice of gradients; the joint program is cut between what runs
 // forward and what runs backward. Forward values that the backward body reads become ys of the forward scan (residuals), unless a few
-// cheap operations make them again from what is kept anyway.
+// cheap operations make them again from what is kept anyway. Where xs are rows of a small table, their products are summed by index.
 #include <algorithm>
-#include <map>
+#include <rewind/autograd/behind.hpp>
 #include <rewind/autograd/differentiate.hpp>
+#include <rewind/autograd/gathered.hpp>
+#include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/residuals.hpp>
 #include <rewind/autograd/running_sum.hpp>
+#include <rewind/autograd/scan_derivative.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/autograd/trace.hpp>
@@ -16,40 +19,6 @@
 namespace rw::detail {
 
 namespace {
-
-/// Which gradients come in and which are wanted: an entry a result, an entry an input of the scan.
-struct Wish {
-  List<char> incoming, wanted;
-  bool again = false;      ///< the body runs again in the backward pass; carries alone are kept
-  bool in_chunks = false;  ///< the body is one loop in chunks: its sums go on from one to the next
-  void of(const Node& scan) { again = scan.attributes[3] > 0, in_chunks = scan.attributes[3] == whole_loop; }
-  auto operator<=>(const Wish&) const = default;
-};
-
-/// A differentiated body.
-struct Derivative {
-  std::shared_ptr<const Body> backward;
-  std::vector<int> carries;                ///< which carries have gradients, in the order of the backward carries
-  std::vector<int> captures;               ///< captures whose gradients are accumulated, behind those
-  std::vector<int> ys;                     ///< forward ys whose gradients are read: the first xs
-  List<int> residuals;                     ///< values of the forward body that are read: the next xs
-  std::shared_ptr<const Program> forward;  ///< the forward body with scans in it that have more ys now, if there are such
-  std::vector<int> xs_read;                ///< forward xs that are read: the last xs
-  std::vector<int> constants;              ///< forward captures that are read
-  std::vector<int> xs;                     ///< forward xs whose gradients are the backward ys
-  List<ValueRef> outside;                  ///< what rules of custom operations read beside these: the last constants
-  Closures closures;                       ///< of the backward body
-};
-
-struct Cache {
-  std::map<Wish, std::shared_ptr<const Derivative>> derivatives;
-  std::map<std::pair<const Program*, List<int>>, std::shared_ptr<const Body>> grown;  ///< with these values as further ys
-};
-
-Cache& cache_of(const Body& body) {
-  if (!body.derivatives) body.derivatives = std::make_shared<Cache>();
-  return *static_cast<Cache*>(body.derivatives.get());
-}
 
 /// Turns the recording of a differentiated body into a derivative.
 class Differentiator {
@@ -67,16 +36,20 @@ class Differentiator {
       ~Restore() { tape.no_grad = no_grad, tape.in_rule = in_rule, tape.rule_constants = std::move(constants); }
     } restore{tape, no_grad, in_rule, std::exchange(tape.rule_constants, {})};
     record_joint();
+    split();
     cut();
     return std::move(d_);
   }
 
  private:
-  const Type& input_type(int i) const { return program_.types[program_.inputs[i]]; }
+  int inputs() const { return static_cast<int>(program_.inputs.size()); }
+  int first_table() const { return inputs() + static_cast<int>(tables_.size()); }
+  const Type& input_type(int i) const { return i < inputs() ? program_.types[program_.inputs[i]] : tables_[i - first_table()]; }
 
-  /// Inputs: gradients of carries, of ys, then the forward inputs. Outputs: gradients of carries, of captures, of xs.
+  /// Inputs: gradients of carries, of ys, then the forward inputs, indices, tables. Outputs: gradients of carries, of captures and tables,
+  /// of xs.
   void record_joint() {
-    int carries = body_.carries, inputs = static_cast<int>(program_.inputs.size());
+    int carries = body_.carries, inputs = this->inputs();
     for (int c = 0; c < carries; ++c)
       if (is_floating(input_type(c).dtype)) d_.carries.push_back(c);
     for (int y = 0; y < body_.ys(); ++y)
@@ -86,7 +59,23 @@ class Differentiator {
     for (int c : d_.carries) seeds.push_back(trace.parameter(input_type(c)));
     for (int y : d_.ys) seeds.push_back(trace.parameter(program_.types[program_.outputs[carries + y]]));
     first_forward_ = static_cast<int>(seeds.size());
-    for (int i = 0; i < inputs; ++i) forward.push_back(trace.parameter(input_type(i)));
+    for (int i = 0; i < inputs; ++i) {
+      if (i == carries + body_.xs) trace.constants_follow();
+      forward.push_back(trace.parameter(input_type(i)));
+    }
+    List<Variable> index, table;
+    for (const auto& [x, rows] : wish_.rows) {
+      Type type = input_type(x);
+      const Index width = type.shape.back();
+      type.shape.erase(type.shape.rank() - 1);
+      index.push_back(trace.parameter({rows.index, type.shape}));
+      tables_.push_back({type.dtype, Shape{rows.table_rows, width}});
+    }
+    for (std::size_t r = 0; r < tables_.size(); ++r) {
+      table.push_back(trace.parameter(tables_[r]));
+      const auto& [x, rows] = wish_.rows[r];
+      trace.know({forward[x].handle(), table[r].handle(), index[r].handle(), rows.passes, wish_.again || wish_.in_chunks});
+    }
     List<Variable> values;
     auto outputs = replay(program_, forward, closures_, &values);
     std::uint64_t last_forward = tape_of_thread().next_id;
@@ -103,10 +92,22 @@ class Differentiator {
       (i < carries + body_.xs ? d_.xs : d_.captures).push_back(i);
     }
     for (int i : d_.captures) targets.push_back(forward[i].handle());
+    for (std::size_t r = 0; r < tables_.size(); ++r) {
+      targets.push_back(table[r].handle());
+      d_.captures.push_back(first_table() + static_cast<int>(r));
+    }
     for (int i : d_.xs) targets.push_back(forward[i].handle());
-    auto found = differentiate(roots, targets);
-    for (std::size_t k = 0; k < found.size(); ++k)
-      if (found[k].empty()) found[k] = zeros(targets[k]->type.shape, targets[k]->type.dtype);
+    auto all = differentiate(roots, targets);
+    List<Variable> found;
+    std::size_t next = 0;
+    for (; next < d_.carries.size(); ++next)
+      found.push_back(all[next].empty() ? zeros(targets[next]->type.shape, targets[next]->type.dtype) : all[next]);
+    for (auto* list : {&d_.captures, &d_.xs}) {
+      std::vector<int> there;
+      for (int i : *list)
+        if (Variable g = all[next++]; !g.empty()) found.push_back(g), there.push_back(i);
+      *list = std::move(there);
+    }
     auto recorded = trace.record(found, true, &d_.outside);
     joint_ = to_program(recorded);
     joint_.closures = std::move(recorded.closures);
@@ -148,6 +149,28 @@ class Differentiator {
       d_.forward = std::make_shared<const Program>(std::move(grown));
   }
 
+  /// What can be multiplied behind the loop leaves it.
+  void split() {
+    std::vector<int> constants(joint_.types.size(), -1);
+    auto number = [&](int from, int to) {
+      for (int i = from; i < to; ++i) constants[joint_.inputs[first_forward_ + i]] = i;
+    };
+    number(body_.carries + body_.xs, inputs());
+    number(first_table(), first_table() + static_cast<int>(tables_.size()));
+    SplitTerms terms(joint_, boundary_, std::move(constants), wish_.in_chunks);
+    auto first = joint_.outputs.begin() + static_cast<std::ptrdiff_t>(d_.carries.size()), last = first;
+    std::vector<int> there;
+    for (int i : d_.captures)
+      if (const int rest = terms.split(*last++, i); rest >= 0) *first++ = rest, there.push_back(i);
+    joint_.outputs.erase(first, last);
+    if (terms.products.empty()) return;
+    d_.captures = std::move(there);
+    d_.products = std::move(terms.products);
+    terms.finish();
+    sums_ = std::move(terms.sums);
+    for (int v : sums_) d_.sums.push_back(joint_.types[v]);
+  }
+
   void cut() {
     int carries = body_.carries;
     std::vector<char> free(joint_.types.size());
@@ -160,6 +183,7 @@ class Differentiator {
     auto gradients = static_cast<int>(d_.carries.size());
     for (int k = 0; k < gradients; ++k) number[joint_.inputs[k]] = p.add_input(joint_.types[joint_.inputs[k]]);
     for (int i : d_.captures) accumulators.push_back(p.add_input(input_type(i)));
+    for (const Type& type : d_.sums) accumulators.push_back(p.add_input(type));
     int backward_carries = static_cast<int>(p.inputs.size());
     for (int k = gradients; k < first_forward_; ++k) number[joint_.inputs[k]] = p.add_input(joint_.types[joint_.inputs[k]]);
     std::vector<char> read(joint_.types.size());
@@ -167,6 +191,7 @@ class Differentiator {
       if (i >= boundary_ || cut.again[joint_.code[i].first])
         for (int v : joint_.code[i].inputs) read[v] = 1;
     for (int v : joint_.outputs) read[v] = 1;
+    for (int v : sums_) read[v] = 1;
     for (std::size_t v = 0; v < cut.kept.size(); ++v)
       if (cut.kept[v]) {
         d_.residuals.push_back(of_body_[v]);
@@ -181,8 +206,10 @@ class Differentiator {
       }
     };
     pass(carries, carries + body_.xs, d_.xs_read);
+    pass(inputs(), first_table(), d_.xs_read);
     int xs = static_cast<int>(p.inputs.size()) - backward_carries;
-    pass(carries + body_.xs, static_cast<int>(program_.inputs.size()), d_.constants);
+    pass(carries + body_.xs, inputs(), d_.constants);
+    pass(first_table(), first_table() + static_cast<int>(tables_.size()), d_.constants);
     for (std::size_t i = joint_.inputs.size() - d_.outside.size(); i < joint_.inputs.size(); ++i)
       number[joint_.inputs[i]] = p.add_input(joint_.types[joint_.inputs[i]]);
 
@@ -202,11 +229,13 @@ class Differentiator {
     }
     std::size_t o = 0;
     for (; o < d_.carries.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
-    for (int accumulator : accumulators) {
+    for (std::size_t a = 0; a < accumulators.size(); ++a) {
+      const int accumulator = accumulators[a],
+                addend = number[a < d_.captures.size() ? joint_.outputs[o++] : sums_[a - d_.captures.size()]];
       const Type type = p.types[accumulator];
-      const int sum = number[joint_.outputs[o++]];
-      const int total = wish_.again || wish_.in_chunks ? continued_sum(p, accumulator, sum, wish_.in_chunks) : -1;
-      p.outputs.push_back(total >= 0 ? total : p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, sum}, type));
+      int total = wish_.again || wish_.in_chunks ? continued_sum(p, accumulator, addend, wish_.in_chunks) : -1;
+      if (total < 0) total = p.append(elementwise_operator(op::code<op::Add>), {}, {accumulator, addend}, type);
+      p.outputs.push_back(total);
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     if (wish_.in_chunks) remove_unread_additions(p);
@@ -221,10 +250,13 @@ class Differentiator {
   int first_forward_ = 0;
   std::size_t boundary_ = 0;
   std::vector<int> of_body_;
+  std::vector<Type> tables_;  ///< of wish_.rows
+  std::vector<int> sums_;     ///< values of the joint program
   Derivative d_;
 };
 
-/// One differentiation serves all scans of the body; closures may differ from call to call, so where there are some each has its own.
+}  // namespace
+
 std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish) {
   auto make = [&] { return std::make_shared<const Derivative>(Differentiator(body, closures, wish).run()); };
   if (body.closures) return make();
@@ -238,75 +270,6 @@ std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures
   return there;
 }
 
-/// Adds ys to a scan that is recorded already: values of its body by number, or of `forward`, the body with scans in it that have grown.
-/// Gives the result number of each.
-List<int> add_ys(Node& node, const List<int>& body_values, const Program* forward) {
-  const Body& body = *node.body;
-  const Program& base = forward ? *forward : body.program;
-  List<int> results, outputs(base.outputs.begin(), base.outputs.end());
-  for (int v : body_values) {
-    int at = -1;
-    for (std::size_t o = static_cast<std::size_t>(body.carries); o < outputs.size(); ++o)
-      if (outputs[o] == v) at = static_cast<int>(o);
-    if (at < 0) {
-      at = static_cast<int>(outputs.size());
-      outputs.push_back(v);
-    }
-    results.push_back(at);
-  }
-  if (outputs.size() == base.outputs.size()) return results;
-  const std::pair key{forward, body_values};
-  auto grown = body.closures ? nullptr : cache_of(body).grown[key];
-  if (!grown) {
-    Program program = base;
-    program.outputs.assign(outputs.begin(), outputs.end());
-    grown = intern_body(std::move(program), body.carries, body.xs);
-    if (!body.closures) cache_of(body).grown[key] = grown;
-  }
-  grown->used = tape_of_thread().next_mark;
-  for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
-    Type type = base.types[outputs[o]];
-    type.shape.insert(0, node.attributes[1]);
-    node.types.push_back(type);
-    node.outputs.push_back(nullptr);
-  }
-  node.body = grown;
-  return results;
-}
-
-}  // namespace
-
-namespace {
-/// All gradients that there can be.
-Wish whole_wish(const Body& body) {
-  const Program& p = body.program;
-  Wish wish;
-  for (int v : p.outputs) wish.incoming.push_back(is_floating(p.types[v].dtype));
-  for (int v : p.inputs) wish.wanted.push_back(is_floating(p.types[v].dtype) && !p.types[v].weak);
-  return wish;
-}
-}  // namespace
-
-Index history_of_step(const Body& body, const Closures& closures) {
-  auto d = derivative_of(body, closures, whole_wish(body));
-  const Program& p = d->forward ? *d->forward : body.program;
-  Index bytes = 0;
-  auto count = [&](int v) { bytes += p.types[v].shape.size() * size_of(p.types[v].dtype); };
-  for (int v : d->residuals) count(v);
-  for (const auto& i : p.code)
-    if (i.op->heavy())
-      for (int k = 0; k < i.count; ++k) count(i.first + k);
-  return bytes;
-}
-
-void keep_for_gradient(Node& node) {
-  const Body& body = *node.body;
-  Wish wish = whole_wish(body);
-  wish.of(node);
-  auto d = derivative_of(body, node.closures(), wish);
-  add_ys(node, d->residuals, d->forward.get());
-}
-
 void scan_gradient(Pullback& p) {
   auto& node = const_cast<Node&>(p.node);
   auto body = node.body;  // stays alive while the node grows
@@ -315,21 +278,31 @@ void scan_gradient(Pullback& p) {
   Wish wish;
   for (std::size_t o = 0; o < node.types.size(); ++o) wish.incoming.push_back(!p.g(static_cast<int>(o)).empty());
   for (std::size_t i = 0; i < node.inputs.size(); ++i) wish.wanted.push_back(p.needs(static_cast<int>(i)));
+  List<Gathered> rows;
+  for (int x = carries; x < carries + body->xs; ++x)
+    if (Gathered g = gathered(p, x); g.table) {
+      wish.rows.push_back({x, {g.table->type.shape[0], g.taken->type.dtype, g.passes}});
+      rows.push_back(g);
+    }
   wish.of(node);
   auto derivative = derivative_of(*body, node.closures(), wish);
   const Derivative& d = *derivative;
   auto residuals = add_ys(node, d.residuals, d.forward.get());
 
+  const auto count = static_cast<int>(node.inputs.size()), first_table = count + static_cast<int>(rows.size());
+  auto value = [&](int i) { return i < count ? node.inputs[i] : rows[i - first_table].table; };
+  auto input = [&](int i) { return i >= count && i < first_table ? rows[i - count].index() : handle(value(i)); };
   List<Variable> inputs;
   for (int c : d.carries) {
     Variable g = p.g(c);
     inputs.push_back(g.empty() ? zeros(node.types[c].shape, node.types[c].dtype) : g);
   }
-  for (int i : d.captures) inputs.push_back(zeros(node.inputs[i]->type.shape, node.inputs[i]->type.dtype));
+  for (int i : d.captures) inputs.push_back(zeros(value(i)->type.shape, value(i)->type.dtype));
+  for (const Type& type : d.sums) inputs.push_back(zeros(type.shape, type.dtype));
   for (int y : d.ys) inputs.push_back(p.g(carries + y));
   for (int r : residuals) inputs.push_back(p.y(r));
-  for (int x : d.xs_read) inputs.push_back(p.x(x));
-  for (int c : d.constants) inputs.push_back(p.x(c));
+  for (int x : d.xs_read) inputs.push_back(input(x));
+  for (int c : d.constants) inputs.push_back(input(c));
   List<Value*> values;
   for (const auto& v : inputs) values.push_back(local("scan", v));
   for (const auto& v : d.outside) values.push_back(v.get());
@@ -345,7 +318,12 @@ void scan_gradient(Pullback& p) {
   auto made = record(scan_operator, attributes, std::move(values), std::move(types), d.backward, d.closures);
   std::size_t o = 0;
   for (int c : d.carries) p.add(c, made[o++]);
-  for (int i : d.captures) p.add(i, made[o++]);
+  for (int i : d.captures) p.add(value(i), made[o++]);
+  for (const Behind& b : d.products) {
+    const Variable sum = made[o + static_cast<std::size_t>(b.sum)], constant = input(b.constant);
+    p.add(value(b.target), product(b.sum_left ? sum : constant, b.sum_left ? constant : sum, b.ta, b.tb));
+  }
+  o += d.sums.size();
   for (int x : d.xs) p.add(x, made[o++]);
 }
 

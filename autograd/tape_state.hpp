@@ -15,10 +15,16 @@ struct Plan;
 
 /// What one body of a scan records while it is traced.
 struct Trace {
+  struct Rows {
+    Value *rows, *table, *index;
+    bool passes, in_chunks;
+  };
   std::uint64_t serial = 0;
-  List<ValueRef> parameters;  ///< carries, then xs
-  List<ValueRef> captures;    ///< as seen inside
-  List<ValueRef> captured;    ///< the same, as seen one trace further out
+  List<ValueRef> parameters;    ///< carries, then xs
+  List<ValueRef> captures;      ///< as seen inside
+  List<ValueRef> captured;      ///< the same, as seen one trace further out
+  List<Rows> gathered;          ///< parameters that are rows of tables (gathered.hpp), if the body is differentiated
+  std::uint64_t constants = 0;  ///< ids of parameters that do not change from step to step begin here
 };
 
 struct KeyHash {

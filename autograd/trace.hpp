@@ -31,6 +31,10 @@ class OpenTrace {
 
   /// A new input of the body.
   Variable parameter(const Type& type);
+  /// Says of a body that is differentiated which parameters are rows of others, tables, by index: `passes` as in Gathered,
+  /// `in_chunks` if the body is a loop over chunks or one. Parameters behind those that may change from step to step are constants.
+  void know(const Trace::Rows& rows) { trace_.gathered.push_back(rows); }
+  void constants_follow() { trace_.constants = tape_.next_id; }
   /// What computes `outputs`. Captures: those that are needed, or all. `captured` receives what these are outside.
   Recorded record(std::span<const Variable> outputs, bool all_captures, List<ValueRef>* captured);
   void close();

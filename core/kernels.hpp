@@ -26,8 +26,9 @@ void fill(const View& out, double value);
 /// out[i, ...] = table[index[i], ...]: table [V, ...], index any shape S of i32 or i64, out [S, ...]. Throws ValueError for an
 /// index outside 0 .. V-1, before anything is written.
 void gather_rows(const View& table, const View& index, const View& out);
-/// out[index[i], ...] += in[i, ...], i ascending; out [V, ...] is cleared first. f32 or f64; errors as gather_rows.
-void scatter_add_rows(const View& in, const View& index, const View& out);
+/// out[index[i], ...] += in[i, ...], i ascending: one chain an element; out [V, ...] is cleared first unless it accumulates. f32 or f64;
+/// errors as gather_rows. Strides may be negative.
+void scatter_add_rows(const View& in, const View& index, const View& out, bool accumulate = false);
 
 /// Running sum along an axis (0 .. rank-1), from its end if `reverse`: one chain in order. Any dtype but bool.
 void cumsum(const View& in, int axis, bool reverse, const View& out);

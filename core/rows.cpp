@@ -92,11 +92,11 @@ void gather_rows(const View& table, const View& index, const View& out) {
   });
 }
 
-void scatter_add_rows(const View& in, const View& index, const View& out) {
+void scatter_add_rows(const View& in, const View& index, const View& out, bool accumulate) {
   check("scatter_add", out, index, in);
   if (!is_floating(out.dtype)) fail<DTypeError>("scatter_add: dtype must be f32 or f64: got {}", out.dtype);
   auto numbers = row_numbers("scatter_add", index, out.shape[0]);
-  fill(out, 0);
+  if (!accumulate) fill(out, 0);
   View from = row_of(in, index.shape.rank()), to = row_of(out, 1);
   if (to.shape.size() == 0) return;
   each_row(index, in, numbers, [&](Index offset, Index number) {

@@ -1,8 +1,6 @@
 // Products of gathered rows: matmul(gather(E, i), W) becomes gather(matmul(E, W), i) where E has fewer rows than are gathered, as the
 // embedding of a character model has. A row of a product is made of its left row alone, so the bits are the same.
-//
-// Gradients stay sums over all rows. To add up the rows of each index first would save products too (a tenth of a character model's step),
-// but only a plan that holds the gather could do so, and bits must not depend on what was evaluated early or runs between checkpoints.
+// (Its gradient sums rows by index first. That changes bits, so it is decided when the gradient is recorded: gathered.hpp.)
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 

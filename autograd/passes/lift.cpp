@@ -44,7 +44,7 @@ bool Lifter::lift(const Instruction& c) {
   }
   for (int k = 0; k < c.count; ++k) {
     outer_[c.first + k] = first + k;
-    lifted_[c.first + k] = any && c.op != &positions_operator;
+    lifted_[c.first + k] = any;
   }
   return true;
 }

@@ -1,5 +1,6 @@
 // Sink: what a body only emits or accumulates leaves the loop behind it. The per-step factors become ys, and one large product over all
-// steps replaces many small ones: gradients of weights (accumulated a^T b), of biases (accumulated row sums) and of x (emitted products).
+// steps replaces many small ones: gradients of weights (accumulated a^T b), of biases (accumulated row sums), of tables (rows accumulated
+// by index) and of x (emitted products).
 #include <algorithm>
 #include <bit>
 #include <rewind/autograd/operator.hpp>
@@ -78,6 +79,17 @@ class Sinker {
     return c.op == &matmul_operator && c.attributes[0] && !c.attributes[1] && p_.types[c.inputs[0]].shape.rank() == 2 && uses_[v] == 1 &&
            p_.types[c.inputs[0]].dtype == p_.types[v].dtype && p_.types[c.inputs[1]].dtype == p_.types[v].dtype;
   }
+  bool is_scatter(int v) const {
+    if (made_[v] < 0 || uses_[v] != 1) return false;
+    const auto& c = p_.code[made_[v]];
+    return c.op == &scatter_add_operator && p_.types[c.inputs[0]].shape.rank() == 2 && p_.types[c.inputs[1]].shape.rank() == 1;
+  }
+  /// Whether an instruction adds to one of these: by index, or the sum itself.
+  bool adds(const std::vector<Accumulator>& list, std::size_t i) const {
+    const int n = static_cast<int>(i);
+    return std::any_of(list.begin(), list.end(),
+                       [&](const auto& a) { return a.add == n || (made_[a.addend] == n && is_scatter(a.addend)); });
+  }
   /// A reshape of a row sum counts as the row sum.
   int row_sum(int v) const {
     while (made_[v] >= 0 && p_.code[made_[v]].op == &reshape_operator && uses_[v] == 1) v = p_.code[made_[v]].inputs[0];
@@ -107,8 +119,7 @@ class Sinker {
     bind_all(lifter, trial);
     for (std::size_t i = 0; i < p_.code.size(); ++i) {
       if (!move_[i]) continue;
-      bool is_add = std::any_of(accumulators_.begin(), accumulators_.end(), [&](const auto& a) { return a.add == static_cast<int>(i); });
-      if (is_add) {
+      if (adds(accumulators_, i)) {
         move_[i] = 0;
         continue;
       }
@@ -121,7 +132,8 @@ class Sinker {
     for (const auto& a : accumulators_) {
       bool from_moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
       if (!dead_end_[made_[a.addend] >= 0 ? made_[a.addend] : a.add]) continue;
-      if (is_product(a.addend) || row_sum(a.addend) >= 0 || from_moved || p_.types[a.addend].shape.size() * scan_.attributes[1] <= small)
+      if (is_product(a.addend) || is_scatter(a.addend) || row_sum(a.addend) >= 0 || from_moved ||
+          p_.types[a.addend].shape.size() * scan_.attributes[1] <= small)
         taken_.push_back(a);
     }
     for (const auto& a : accumulators_) {  // a moved value that an accumulator needs inside cannot leave
@@ -157,7 +169,7 @@ class Sinker {
     for (const auto& a : taken_) {
       int sum = row_sum(a.addend);
       if (made_[a.addend] >= 0 && move_[made_[a.addend]]) continue;
-      if (is_product(a.addend)) {
+      if (is_product(a.addend) || is_scatter(a.addend)) {
         for (int v : p_.code[made_[a.addend]].inputs) need(v);
       } else {
         need(sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend);
@@ -186,8 +198,7 @@ class Sinker {
       loop.outputs.push_back(v);
     }
     for (std::size_t i = 0; i < p_.code.size(); ++i) {
-      bool adds = std::any_of(taken_.begin(), taken_.end(), [&](const auto& a) { return a.add == static_cast<int>(i); });
-      if (!move_[i] && !adds) loop.code.push_back(p_.code[i]);
+      if (!move_[i] && !adds(taken_, i)) loop.code.push_back(p_.code[i]);
     }
     Instruction scan = result_;
     scan.inputs = outer_inputs;
@@ -238,11 +249,11 @@ class Sinker {
     bool zero = is_zero(first);
     bool moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
     int sum = moved ? -1 : row_sum(a.addend);
-    if (!moved && is_product(a.addend)) {
+    if (bool product = is_product(a.addend); !moved && (product || is_scatter(a.addend))) {
       const auto& c = p_.code[made_[a.addend]];
       std::vector<int> inputs{stacked(c.inputs[0]), stacked(c.inputs[1])};
       if (!zero) inputs.push_back(first);
-      return to_.append(matmul_steps_operator, direction, std::move(inputs), type);
+      return to_.append(product ? matmul_steps_operator : scatter_add_steps_operator, direction, std::move(inputs), type);
     }
     int v = sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend;
     int whole = stacked(v);

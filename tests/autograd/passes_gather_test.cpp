@@ -65,3 +65,23 @@ return %4
 return %4
 )");
 }
+
+TEST_CASE("passes: gather product: a right operand a batch, or a table of more axes, stays") {
+  const auto table = leaf({3, 4});
+  CHECK(after(matmul(gather(table, tokens({2, 3}, 3)), leaf({2, 4, 5}))) == R"(
+%0 = input : f64 [3, 4]
+%1 = input : i64 [2, 3]
+%3 = input : f64 [2, 4, 5]
+%2 = gather(%0, %1) : f64 [2, 3, 4]
+%4 = matmul(%2, %3) : f64 [2, 3, 5]
+return %4
+)");
+  CHECK(after(matmul(gather(leaf({3, 2, 4}), tokens({6}, 3)), leaf({4, 5}))) == R"(
+%0 = input : f64 [3, 2, 4]
+%1 = input : i64 [6]
+%3 = input : f64 [4, 5]
+%2 = gather(%0, %1) : f64 [6, 2, 4]
+%4 = matmul(%2, %3) : f64 [6, 2, 5]
+return %4
+)");
+}

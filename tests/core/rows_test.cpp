@@ -64,6 +64,19 @@ TEST_CASE("scatter_add_rows: adds in order, clears what no index names") {
   CHECK(close(doubles(scattered(Tensor(Shape{0, 2}), Tensor(Shape{0}, DType::i64), {2, 2})), std::vector<double>{0, 0, 0, 0}, 0));
 }
 
+TEST_CASE("scatter_add_rows: continues from what is there, in the order that strides give") {
+  Tensor out = Tensor::of<float>({2, 1}, {5.f, 7.f});
+  Tensor in = Tensor::of<float>({3, 1, 1}, {1.f, 2.f, 4.f}), index = Tensor::of<std::int64_t>({3, 1}, {1, 0, 1});
+  scatter_add_rows(in.view(), index.view(), out.view(), true);
+  CHECK(close(doubles(out), std::vector<double>{7, 12}, 0));
+  Tensor order = Tensor::of<float>({3, 1, 1}, {1.f, -1e8f, 1e8f});  // backward: (1e8 - 1e8) + 1 in f32
+  Tensor one = Tensor::zeros({1, 1}), zeros = Tensor::zeros({3, 1}, DType::i64);
+  scatter_add_rows(order.flip(0).view(), zeros.flip(0).view(), one.view(), true);
+  CHECK(one.item<float>() == 1);
+  scatter_add_rows(order.view(), zeros.view(), one.view());
+  CHECK(one.item<float>() == 0);
+}
+
 TEST_CASE("scatter_add_rows is the transpose of gather_rows: <gather(t), y> = <t, scatter(y)>") {
   Tensor table = numbers({5, 3}, DType::f64), index = Tensor::of<std::int64_t>({2, 2}, {4, 1, 1, 0}), y = numbers({2, 2, 3}, DType::f64);
   auto a = doubles(gathered(table, index)), b = doubles(y), c = doubles(table), d = doubles(scattered(y, index, {5, 3}));
