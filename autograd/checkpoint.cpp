@@ -47,7 +47,7 @@ Index chunk_of(const Checkpoint& wish, Index steps, const Body& body, const Clos
 std::shared_ptr<const Body> body_in_chunks(const std::shared_ptr<const Body>& body, bool reverse, Index steps, Index extent) {
   auto time = stretches(reverse, steps, extent);
   for (auto& s : time) s.over_chunk = body_over_chunk(body, reverse, s.extent);
-  auto make = [&] { return in_chunks(*body, {reverse, steps}, time, body->closures); };
+  auto make = [&] { return in_chunks(*body, {reverse, steps}, time); };
   return derived_body(*body, {reverse, static_cast<std::uint64_t>(extent), static_cast<std::uint64_t>(steps)}, std::ref(make));
 }
 

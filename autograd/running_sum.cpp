@@ -41,7 +41,7 @@ int continued(Program& p, int accumulator, int sum, bool of_two, int readers) {
   Instruction& i = p.code[made[sum]];
   if (of_two && is_add(i)) {
     const int first = i.inputs[0], second = i.inputs[1];
-    if (continued(p, accumulator, first, false, 1) < 0) return -1;
+    if (made[first] > made[second] || continued(p, accumulator, first, false, 1) < 0) return -1;
     return continued(p, first, second, false, 1) < 0 ? sum : second;
   }
   const int c = sum - i.first;

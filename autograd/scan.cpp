@@ -189,7 +189,7 @@ ScanTrace::Result ScanTrace::finish(const List<Variable>& next, const List<Varia
   const Index steps = whole ? 1 : impl_->steps;
   if (whole) {
     body = body_in_chunks(body, reverse, impl_->steps, extent);
-    const Closures once = recorded.closures;
+    const Closures once = recorded.closures;  // the body has as many as both of its loops
     while (static_cast<int>(recorded.closures.size()) < body->closures)
       recorded.closures.insert(recorded.closures.end(), once.begin(), once.end());
   }

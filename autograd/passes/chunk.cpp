@@ -118,7 +118,7 @@ List<Stretch> stretches(bool reverse, Index steps, Index extent) {
   return time;
 }
 
-Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stretch> time, Index closures) {
+Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stretch> time) {
   const StepNumbers numbers(scan);
   const Program& step = body.program;
   Program program;
@@ -131,7 +131,6 @@ Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stre
   }
   std::vector<std::vector<int>> ys(static_cast<std::size_t>(body.ys()));
   std::vector<int> carry(inputs.begin(), inputs.begin() + body.carries);
-  Index closure = 0;
   for (const auto& s : time) {
     std::vector<int> in = inputs;
     std::copy(carry.begin(), carry.end(), in.begin());
@@ -142,14 +141,13 @@ Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stre
       const Type& type = chunk.types[chunk.outputs[o]];
       types.push_back(static_cast<int>(o) < body.carries ? type : with_time(type, s.count));
     }
-    const Attributes attributes{scan[0], s.count, closure, s.extent, numbers.around, numbers.first + s.begin};
+    const Attributes attributes{scan[0], s.count, 0, s.extent, numbers.around, numbers.first + s.begin};
     const int first = program.append(scan_operator, attributes, std::move(in), types, s.over_chunk);
     for (int c = 0; c < body.carries; ++c) carry[c] = first + c;
     for (int y = 0; y < body.ys(); ++y) {
       const int stacked = to_steps(program, first + body.carries + y, s);
       ys[y].insert(s.begin ? ys[y].end() : ys[y].begin(), stacked);
     }
-    closure += closures;
   }
   program.outputs = carry;
   for (int y = 0; y < body.ys(); ++y) {
@@ -181,7 +179,7 @@ void chunk_within(Program& program, Index budget, Index least_chunk) {
     } else {
       auto time = stretches(was.attributes[0], was.attributes[1], extent);
       for (auto& s : time) s.over_chunk = make_body(over_chunk(was.body, was.attributes[0], s.extent), body.carries, body.xs);
-      parts = in_chunks(body, was.attributes, time, 0);
+      parts = in_chunks(body, was.attributes, time);
     }
     const auto results = append_program(to, whole ? body.program : parts, inputs, was.attributes[2]);
     for (int k = 0; k < was.count; ++k) {

@@ -78,9 +78,9 @@ struct Stretch {
 };
 /// All of a loop's time, in the order in which it runs: chunks of `extent` steps, and what is left in one that is shorter.
 List<Stretch> stretches(bool reverse, Index steps, Index extent);
-/// A loop of this body and these attributes as loops over chunks of time, one behind the other: inputs and outputs are those of the loop,
-/// whose closures stand at 0, and again for each further stretch `closures` behind.
-Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stretch> time, Index closures);
+/// A loop of this body and these attributes as loops over chunks of time, one behind the other: inputs and outputs are those of the loop.
+/// All call the same closures, from the first on.
+Program in_chunks(const Body& body, const Attributes& scan, std::span<const Stretch> time);
 
 /// Whether results of this operator can be written to any strided place (it computes, rather than views).
 bool is_computed(const Operator& op);

@@ -151,6 +151,12 @@ TEST_CASE("checkpoint: custom operations in the body, a chunk and what remains")
       for (Index e = 0; e < y.size(); ++e) y.data<double>()[e] *= 2;
       return y;
     };
+    auto thrice = [](const Tensor& t) {
+      Tensor y = t.copy();
+      for (Index e = 0; e < y.size(); ++e) y.data<double>()[e] *= 3;
+      return y;
+    };
+    x = custom("thrice", x, thrice, [](auto& g, auto&) { return 3 * g; });  // the loop's are not the program's first
     auto [last, ys] = scan(
         [&](const Variable& h, const Variable& x) {
           auto n = sin(custom("twice", h * w + x, twice, [](auto& g, auto&) { return 2 * g; }));
@@ -189,7 +195,16 @@ TEST_CASE("checkpoint: a loop that adds up something that takes part of the step
 
 namespace {
 
-/// The LSTM above over zeros, as it is recorded: its program, and bytes that the loop leaves for its gradient.
+/// Bytes that the first loop, an LSTM's, leaves beside h, c and ys.
+Index left_by_first_loop(const detail::Program& program) {
+  Index bytes = 0;
+  const auto loop = std::find_if(program.code.begin(), program.code.end(), [](const auto& i) { return i.op == &detail::scan_operator; });
+  for (int v = loop->first + 3; v < loop->first + loop->count; ++v)
+    bytes += program.types[v].shape.size() * size_of(program.types[v].dtype);
+  return bytes;
+}
+
+/// The LSTM above as it is recorded: its program, and bytes that the loop leaves for its gradient.
 struct Written {
   std::string text;
   Index kept;
@@ -199,14 +214,7 @@ Written written(Index steps, bool reverse, Checkpoint checkpoint) {
   const auto outputs = record(steps, reverse, checkpoint, DType::f32, false);
   const auto program = recorded(outputs).program;
   w.text = to_string(program);
-  for (const auto& i : program.code) {
-    if (i.op != &detail::scan_operator) continue;
-    for (int k = 3; k < i.count; ++k) {  // behind h, c and ys
-      const auto& t = program.types[i.first + k];
-      w.kept += t.shape.size() * size_of(t.dtype);
-    }
-    break;  // the gradient's loop comes next
-  }
+  w.kept = left_by_first_loop(program);
   return w;
 }
 std::size_t count(const std::string& text, const std::string& words) {
@@ -262,6 +270,48 @@ TEST_CASE("checkpoint: what remains runs last, forward and reversed") {
   CHECK(count(reversed, "steps 1 over chunks of 3 :") == 1);
 }
 
+TEST_CASE("checkpoint: a loss that is read before its gradient keeps the carries alone") {
+  const Index carry = 2 * 3 * 5 * 4;
+  for (Index k : {1, 5, 13}) {
+    seed(21);
+    Variable x = draw({13, 3, 4}, DType::f32), h = draw({3, 5}, DType::f32);
+    Lstm lstm(4, 5, DType::f32);
+    auto [last, ys] = scan(
+        [&](const State& s, const Variable& x) {
+          auto n = lstm_step(x, s, lstm.wx, lstm.wh, lstm.b);
+          return std::pair{n, n.h};
+        },
+        State{h, h}, x, {.checkpoint = checkpoint::every(k)});
+    auto loss = sum(ys);
+    loss.item();
+    CHECK(left_by_first_loop(recorded({loss}).program) == (13 + k - 1) / k * carry);
+  }
+}
+
+TEST_CASE("checkpoint: second derivatives too keep carries alone") {
+  auto kept = [](Checkpoint checkpoint) {
+    seed(3);
+    Variable x = draw({60, 2, 3}), h = draw({2, 3}), w = draw({3, 3});
+    auto [last, ys] = scan(
+        [&](const Variable& h, const Variable& x) {
+          auto n = tanh(matmul(h, w) + x);
+          return std::pair{n, n};
+        },
+        h, x, {.checkpoint = checkpoint});
+    auto g = gradients(sum(square(ys)), {w});
+    auto again = gradients(sum(square(g[0])), {w});
+    Index bytes = 0;
+    for (const auto& i : recorded({again[0]}).program.code)
+      if (i.op == &detail::scan_operator)
+        for (int y = i.body->carries; y < i.count; ++y) {
+          const auto& t = i.body->program.types[i.body->program.outputs[y]];
+          bytes += t.shape.size() * size_of(t.dtype) * i.attributes[1];
+        }
+    return bytes;
+  };
+  CHECK(kept(checkpoint::every(7)) < kept({}) / 2);
+}
+
 TEST_CASE("checkpoint: without gradients the loop is recorded as it is") {
   NoGrad guard;
   seed(2);
@@ -279,6 +329,12 @@ TEST_CASE("checkpoint: without gradients the loop is recorded as it is") {
 TEST_CASE("checkpoint: less than one step or byte is an error") {
   CHECK_THROWS_WITH_AS(checkpoint::every(0), "checkpoint::every: 0 steps (at least 1 is needed)", ValueError);
   CHECK_THROWS_WITH_AS(checkpoint::bytes(0), "checkpoint::bytes: 0 bytes (at least 1 is needed)", ValueError);
+  auto loop = [](Checkpoint checkpoint) {
+    using None = std::vector<Variable>;
+    return scan([](const Variable& h, const None&) { return std::pair{h, h}; }, zeros({2}), None{}, {.steps = 3, .checkpoint = checkpoint});
+  };
+  CHECK_THROWS_WITH_AS(loop({.every = -1}), "scan: a checkpoint every -1 steps (at least every step: 1)", ValueError);
+  CHECK_THROWS_WITH_AS(loop({.budget = -1}), "scan: a history of -1 bytes (at least 1, or 0 for no limit)", ValueError);
 }
 
 TEST_CASE("checkpoint: a budget takes the fewest carries whose history fits") {
