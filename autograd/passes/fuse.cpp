@@ -1,5 +1,5 @@
-// Fusion: elementwise work, row reductions, random numbers and positions are grouped into regions, which the tile machine runs without
-// writing what lies between.
+// Fusion: elementwise work, row reductions, sums over steps, random numbers and positions are grouped into regions, which the tile machine
+// runs without writing what lies between.
 //
 // Every instruction has a level: 0 without operands (constants lie below), else one more than the highest operand outside its own region. A
 // region takes an instruction whose other operands lie on lower levels, and joins with a region of the same level. So no path leaves a
@@ -35,8 +35,15 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
   } else if (is_row_reduction(program, i)) {
     shape = program.types[i.inputs[0]].shape;
     space.dtype = static_cast<int>(out.dtype);
+    space.unsorted = true;
+  } else if (i.op == &sum_steps_operator && program.types[i.inputs[0]] == Type{out.dtype, program.types[i.inputs[0]].shape} &&
+             out.shape.size() > 1) {
+    shape = program.types[i.inputs[0]].shape;
+    space.dtype = static_cast<int>(out.dtype);
+    space.order = i.attributes[0] ? -1 : 1;
   } else if (i.op == &random_operator || i.op == &positions_operator) {
     space.dtype = static_cast<int>(out.dtype);
+    space.unsorted = true;
   } else {
     return false;
   }
@@ -142,6 +149,8 @@ void group(Program& program, int largest) {
   std::vector<Region> regions;
   std::vector<int> member(program.code.size(), -1), level(program.code.size());
   auto find = [&](int r) { return home_of(regions, r); };
+  // Whether a region that reads what an instruction makes may be the instruction's own: sums over rows are complete when all rows have run.
+  auto takes_part = [&](int instruction) { return member[instruction] >= 0 && program.code[instruction].op != &sum_steps_operator; };
   auto level_of = [&](int instruction) { return member[instruction] >= 0 ? regions[find(member[instruction])].level : level[instruction]; };
 
   for (std::size_t n = 0; n < program.code.size(); ++n) {
@@ -157,7 +166,7 @@ void group(Program& program, int largest) {
     int home = -1;
     for (int v : c.inputs) {  // the regions of the highest operands may take it, if all others lie below
       int p = made[v];
-      if (p < 0 || member[p] < 0 || level_of(p) != lowest - 1 || program.code[p].count != 1) continue;
+      if (p < 0 || !takes_part(p) || level_of(p) != lowest - 1) continue;
       int r = find(member[p]);
       if (r == home) continue;
       if (home < 0) {
@@ -166,22 +175,20 @@ void group(Program& program, int largest) {
                  regions[r].size + regions[home].size < largest) {
         Region& a = regions[home];
         Region& b = regions[r];
-        if (!a.space.columns) a.space.columns = b.space.columns;
-        if (a.space.dtype < 0) a.space.dtype = b.space.dtype;
+        widen(a.space, b.space);
         a.size += b.size;
         b.into = home;
       }
     }
     bool joins = home >= 0;
     for (int v : c.inputs)
-      if (joins && made[v] >= 0 && level_of(made[v]) == lowest - 1) joins = member[made[v]] >= 0 && find(member[made[v]]) == home;
+      if (joins && made[v] >= 0 && level_of(made[v]) == lowest - 1) joins = takes_part(made[v]) && find(member[made[v]]) == home;
     if (!joins) {
       home = static_cast<int>(regions.size());
       regions.push_back({space, lowest, 0, -1});
     }
     Region& r = regions[home];
-    if (!r.space.columns) r.space.columns = space.columns;
-    if (r.space.dtype < 0) r.space.dtype = space.dtype;
+    widen(r.space, space);
     ++r.size;
     member[n] = home;
     level[n] = r.level;
@@ -189,6 +196,7 @@ void group(Program& program, int largest) {
 
   const Regions all{program, made, regions, member, largest};
   join_readers(all);
+  join_neighbours(all);
 
   std::vector<std::vector<int>> groups(regions.size());
   std::vector<int> order;
@@ -216,7 +224,8 @@ void group(Program& program, int largest) {
   std::vector<int> number(program.types.size(), -1);
   for (int v : program.inputs) number[v] = result.add_input(program.types[v]);
   for (int n : order) {
-    if (member[n] >= 0) {
+    const bool lone_sum = member[n] >= 0 && program.code[n].op == &sum_steps_operator && groups[member[n]].size() == 1;  // it has a kernel
+    if (member[n] >= 0 && !lone_sum) {
       emit_region(all, member[n], groups[member[n]], written, result, number);
       continue;
     }
