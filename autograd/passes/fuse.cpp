@@ -81,6 +81,43 @@ void split_reductions(Program& program) {
   program.code = std::move(code);
 }
 
+/// Elementwise work on what is one value a row in all columns, and on numbers, is done once a row, and its result repeated.
+void narrow_repeated(Program& program) {
+  std::vector<int> narrow(program.types.size(), -1);  // what is repeated along the last axis to make a value
+  std::vector<Instruction> code;
+  for (auto& i : program.code) {
+    const Type out = program.types[i.first];
+    const int rank = out.shape.rank();
+    if (i.op == &broadcast_operator && rank > 0 && out.shape.back() > 1) {
+      const Shape& from = program.types[i.inputs[0]].shape;
+      Shape rows = out.shape;
+      rows[rank - 1] = 1;
+      if (from == rows) narrow[i.first] = i.inputs[0];
+    }
+    int row = -1;
+    bool all = elementwise_code(*i.op) >= 0 && rank > 0;
+    for (int v : i.inputs) {
+      if (narrow[v] >= 0 && program.types[v].shape == out.shape) row = narrow[v];
+      all = all && (program.types[v].shape.rank() == 0 || (narrow[v] >= 0 && program.types[v].shape == out.shape));
+    }
+    if (all && row >= 0) {
+      Instruction once = i, repeat;
+      for (int& v : once.inputs)
+        if (narrow[v] >= 0) v = narrow[v];
+      once.first = program.add_value({out.dtype, program.types[row].shape});
+      repeat.op = &broadcast_operator;
+      repeat.inputs = {once.first};
+      repeat.first = i.first;
+      narrow.resize(program.types.size(), -1);
+      narrow[i.first] = once.first;
+      code.push_back(std::move(once));
+      i = std::move(repeat);
+    }
+    code.push_back(std::move(i));
+  }
+  program.code = std::move(code);
+}
+
 /// Elementwise work reads through broadcast_to, for it broadcasts by itself, as long as one operand has the result's columns.
 void skip_broadcasts(Program& program) {
   auto made = producers(program);
@@ -245,6 +282,7 @@ void group(Program& program, int largest) {
 void fuse(Program& program) {
   constexpr int largest = 96;  // registers of the tile machine stay in L1
   split_reductions(program);
+  narrow_repeated(program);
   skip_broadcasts(program);
   remove_dead_code(program);
   group(program, largest);
