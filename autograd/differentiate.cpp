@@ -96,7 +96,14 @@ Variable total(Sum& sum, const Type& type) {
   return result;
 }
 
-/// Sums a gradient to the shape that was broadcast, and gives it the operand's dtype.
+/// What a variable is the negative of; empty if it is no such.
+Variable negated(const Variable& x) {
+  const Node* n = x.handle()->node;
+  return n && n->op == &elementwise_operator(op::code<op::Negate>) ? handle(n->inputs[0]) : Variable();
+}
+
+/// Sums a gradient to the shape that was broadcast, and gives it the operand's dtype. A negative's row sums are negatives of row sums: one
+/// operation a row instead of one an element.
 Variable fit(Variable g, const Type& type) {
   Variable result = std::move(g);
   if (!(result.shape() == type.shape)) {
@@ -105,7 +112,12 @@ Variable fit(Variable g, const Type& type) {
     Dims axes;
     for (int a = 0; a < result.rank(); ++a)
       if (a < skip || (type.shape[a - skip] == 1 && result.shape()[a] != 1)) axes.push_back(a);
-    if (axes.rank() > 0) result = sum(result, Axes(axes), true);
+    const bool of_rows = axes.rank() == 1 && axes[0] == result.rank() - 1;
+    if (Variable x = of_rows ? negated(result) : Variable(); !x.empty()) {
+      result = -sum(x, Axes(axes), true);
+    } else if (axes.rank() > 0) {
+      result = sum(result, Axes(axes), true);
+    }
     result = reshape(result, type.shape);
   }
   if (result.dtype() == type.dtype) return result;

@@ -59,24 +59,56 @@ class Builder {
 
   void build() {
     for (std::size_t i = 0; i < body_.inputs.size(); ++i) input_[body_.inputs[i]] = static_cast<int>(i);
-    for (const auto& c : body_.code) translate(c);
+    for (const auto& c : body_.code)
+      if (c.op != &sum_steps_operator) translate(c);
+    std::vector<std::pair<int, Slot>> totals;
+    const auto made = producers(body_);
     for (std::size_t o = 0; o < body_.outputs.size(); ++o) {
       int v = body_.outputs[o];
+      if (const auto& c = body_.code[made[v]]; c.op == &sum_steps_operator) {
+        totals.emplace_back(region_.first + static_cast<int>(o), add_total(c, region_.first + static_cast<int>(o)));
+        continue;
+      }
       Slot to = l_.result(region_.first + static_cast<int>(o));
       add({.kind = TileProgram::Kind::store, .narrow = narrow_[v] != 0, .a = values_[v], .operand = operand(to, narrow_[v] != 0)});
       if (!narrow_[v]) offer_place(operands_.size() - 1);
     }
+    if (backward_) turn();
     l_.emit(std::make_unique<RegionStep>(program_, space_, slots_, operands_, streams_), slots_);
+    for (const auto& [value, slot] : totals) l_.finish(value, slot);
   }
 
  private:
   static bool is_reduction(const Instruction& c) { return c.op == &reduce_operator; }
 
+  /// A sum over steps and rows goes on from its first value, or from 0, in its place.
+  Slot add_total(const Instruction& c, int value) {
+    backward_ |= c.attributes[0] != 0;
+    Slot to;
+    if (c.inputs.size() > 1) {
+      to = l_.continued(value, region_.inputs[input_.at(c.inputs[1])]);
+    } else {
+      to = l_.dense_result(value);
+      l_.emit({to}, [to](const Frame& f) { fill(to.view(f), 0); });
+    }
+    int a = read(c.inputs[0], false);
+    add({.kind = TileProgram::Kind::total, .a = a, .operand = operand(to, false)});
+    return to;
+  }
+
+  /// Steps, axis 0, run from the last to the first.
+  void turn() {
+    for (std::size_t o = 0; o < slots_.size(); ++o) {
+      slots_[o].offset += (space_[0] - 1) * operands_[o].strides[0];
+      operands_[o].strides[0] = -operands_[o].strides[0];
+    }
+  }
+
   void choose_space() {
     program_.dtype = DType::f32;
     bool any = false;
     for (const auto& c : body_.code) {
-      Shape s = is_reduction(c) ? body_.types[c.inputs[0]].shape : body_.types[c.first].shape;
+      Shape s = is_reduction(c) || c.op == &sum_steps_operator ? body_.types[c.inputs[0]].shape : body_.types[c.first].shape;
       if (!any || (s.rank() && s.back() != 1)) space_ = s;
       any = true;
       int code = elementwise_code(*c.op);
@@ -181,6 +213,7 @@ class Builder {
   const Program& body_;
   TileProgram program_;
   Shape space_;
+  bool backward_ = false;                      ///< in time
   std::map<int, int> input_;                   ///< value of the body -> which input
   std::map<std::pair<int, bool>, int> loads_;  ///< what was loaded already
   std::vector<int> values_;                    ///< value of the body -> tile value

@@ -88,7 +88,7 @@ struct Divide : Binary, Costly {
 struct Square : Unary {
   static constexpr auto name = "square";
   static auto value(auto x) { return x * x; }
-  static auto gradient_x(auto x) { return 2 * x; }
+  static auto pull_x(auto g, auto x) { return 2 * g * x; }  // where g is one value a row, so is twice of it
 };
 
 /// 1/x; derivative -y^2. 0.5 ULP.

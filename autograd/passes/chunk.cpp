@@ -28,7 +28,12 @@ Index stacked_bytes(const Instruction& scan, const Program& program) {
   for (int k = 0; k < scan.count; ++k) alone.outputs.push_back(first + k);
   hoist(alone);
   sink(alone);
-  std::vector<char> counted(alone.types.size(), 1);
+  std::vector<char> counted(alone.types.size());  // what elementwise work hands to its kind or to a sum is not written
+  for (const auto& c : alone.code)
+    for (int v : c.inputs) counted[v] |= elementwise_code(*c.op) < 0 && c.op != &sum_steps_operator;
+  for (const auto& c : alone.code)
+    if (elementwise_code(*c.op) < 0)
+      for (int k = 0; k < c.count; ++k) counted[c.first + k] = 1;
   for (int v : alone.outputs) counted[v] = 0;
   Index bytes = 0;
   for (const auto& c : alone.code)

@@ -88,6 +88,7 @@ void merge_common(Program& program) {
   for (std::size_t v = 0; v < number.size(); ++v) number[v] = static_cast<int>(v);
   std::vector<char> keep(program.code.size(), 1);
   Seen seen(program);
+  bool carries = false;
   for (std::size_t i = 0; i < program.code.size(); ++i) {
     auto& c = program.code[i];
     for (int& v : c.inputs) v = number[v];
@@ -100,7 +101,10 @@ void merge_common(Program& program) {
       for (int k = 0; k < c.count; ++k) number[c.first + k] = number[program.code[earlier].first + k];
       keep[i] = 0;
     } else if (c.op == &scan_operator) {
-      each_equal_carry(c, [&](int carry, int earlier) { number[c.first + carry] = number[c.first + earlier]; });
+      each_equal_carry(c, [&](int carry, int earlier) {
+        number[c.first + carry] = number[c.first + earlier];
+        carries = true;
+      });
       const auto& outputs = c.body->program.outputs;
       const auto x = c.body->program.inputs.begin() + c.body->carries, end = x + c.body->xs;
       for (int y = c.body->carries; y < static_cast<int>(outputs.size()); ++y) {
@@ -118,6 +122,7 @@ void merge_common(Program& program) {
   }
   for (int& v : program.outputs) v = number[v];
   compact(program, keep);
+  if (carries) remove_dead_code(program);  // before the loop goes into another
 }
 
 }  // namespace rw::detail

@@ -1,5 +1,5 @@
-// Fusion: elementwise work, row reductions, random numbers and positions are grouped into regions, which the tile machine runs without
-// writing what lies between.
+// Fusion: elementwise work, row reductions, sums over steps, random numbers and positions are grouped into regions, which the tile machine
+// runs without writing what lies between.
 //
 // Every instruction has a level: 0 without operands (constants lie below), else one more than the highest operand outside its own region. A
 // region takes an instruction whose other operands lie on lower levels, and joins with a region of the same level. So no path leaves a
@@ -35,8 +35,15 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
   } else if (is_row_reduction(program, i)) {
     shape = program.types[i.inputs[0]].shape;
     space.dtype = static_cast<int>(out.dtype);
+    space.unsorted = true;
+  } else if (i.op == &sum_steps_operator && program.types[i.inputs[0]] == Type{out.dtype, program.types[i.inputs[0]].shape} &&
+             out.shape.size() > 1) {
+    shape = program.types[i.inputs[0]].shape;
+    space.dtype = static_cast<int>(out.dtype);
+    space.order = i.attributes[0] ? -1 : 1;
   } else if (i.op == &random_operator || i.op == &positions_operator) {
     space.dtype = static_cast<int>(out.dtype);
+    space.unsorted = true;
   } else {
     return false;
   }
@@ -68,6 +75,43 @@ void split_reductions(Program& program) {
       rows.first = program.add_value(narrow);
       i.inputs[0] = rows.first;
       code.push_back(std::move(rows));
+    }
+    code.push_back(std::move(i));
+  }
+  program.code = std::move(code);
+}
+
+/// Elementwise work on what is one value a row in all columns, and on numbers, is done once a row, and its result repeated.
+void narrow_repeated(Program& program) {
+  std::vector<int> narrow(program.types.size(), -1);  // what is repeated along the last axis to make a value
+  std::vector<Instruction> code;
+  for (auto& i : program.code) {
+    const Type out = program.types[i.first];
+    const int rank = out.shape.rank();
+    if (i.op == &broadcast_operator && rank > 0 && out.shape.back() > 1) {
+      const Shape& from = program.types[i.inputs[0]].shape;
+      Shape rows = out.shape;
+      rows[rank - 1] = 1;
+      if (from == rows) narrow[i.first] = i.inputs[0];
+    }
+    int row = -1;
+    bool all = elementwise_code(*i.op) >= 0 && rank > 0;
+    for (int v : i.inputs) {
+      if (narrow[v] >= 0 && program.types[v].shape == out.shape) row = narrow[v];
+      all = all && (program.types[v].shape.rank() == 0 || (narrow[v] >= 0 && program.types[v].shape == out.shape));
+    }
+    if (all && row >= 0) {
+      Instruction once = i, repeat;
+      for (int& v : once.inputs)
+        if (narrow[v] >= 0) v = narrow[v];
+      once.first = program.add_value({out.dtype, program.types[row].shape});
+      repeat.op = &broadcast_operator;
+      repeat.inputs = {once.first};
+      repeat.first = i.first;
+      narrow.resize(program.types.size(), -1);
+      narrow[i.first] = once.first;
+      code.push_back(std::move(once));
+      i = std::move(repeat);
     }
     code.push_back(std::move(i));
   }
@@ -142,6 +186,8 @@ void group(Program& program, int largest) {
   std::vector<Region> regions;
   std::vector<int> member(program.code.size(), -1), level(program.code.size());
   auto find = [&](int r) { return home_of(regions, r); };
+  // Whether a region that reads what an instruction makes may be the instruction's own: sums over rows are complete when all rows have run.
+  auto takes_part = [&](int instruction) { return member[instruction] >= 0 && program.code[instruction].op != &sum_steps_operator; };
   auto level_of = [&](int instruction) { return member[instruction] >= 0 ? regions[find(member[instruction])].level : level[instruction]; };
 
   for (std::size_t n = 0; n < program.code.size(); ++n) {
@@ -157,7 +203,7 @@ void group(Program& program, int largest) {
     int home = -1;
     for (int v : c.inputs) {  // the regions of the highest operands may take it, if all others lie below
       int p = made[v];
-      if (p < 0 || member[p] < 0 || level_of(p) != lowest - 1 || program.code[p].count != 1) continue;
+      if (p < 0 || !takes_part(p) || level_of(p) != lowest - 1) continue;
       int r = find(member[p]);
       if (r == home) continue;
       if (home < 0) {
@@ -166,22 +212,20 @@ void group(Program& program, int largest) {
                  regions[r].size + regions[home].size < largest) {
         Region& a = regions[home];
         Region& b = regions[r];
-        if (!a.space.columns) a.space.columns = b.space.columns;
-        if (a.space.dtype < 0) a.space.dtype = b.space.dtype;
+        widen(a.space, b.space);
         a.size += b.size;
         b.into = home;
       }
     }
     bool joins = home >= 0;
     for (int v : c.inputs)
-      if (joins && made[v] >= 0 && level_of(made[v]) == lowest - 1) joins = member[made[v]] >= 0 && find(member[made[v]]) == home;
+      if (joins && made[v] >= 0 && level_of(made[v]) == lowest - 1) joins = takes_part(made[v]) && find(member[made[v]]) == home;
     if (!joins) {
       home = static_cast<int>(regions.size());
       regions.push_back({space, lowest, 0, -1});
     }
     Region& r = regions[home];
-    if (!r.space.columns) r.space.columns = space.columns;
-    if (r.space.dtype < 0) r.space.dtype = space.dtype;
+    widen(r.space, space);
     ++r.size;
     member[n] = home;
     level[n] = r.level;
@@ -189,6 +233,7 @@ void group(Program& program, int largest) {
 
   const Regions all{program, made, regions, member, largest};
   join_readers(all);
+  join_neighbours(all);
 
   std::vector<std::vector<int>> groups(regions.size());
   std::vector<int> order;
@@ -216,7 +261,8 @@ void group(Program& program, int largest) {
   std::vector<int> number(program.types.size(), -1);
   for (int v : program.inputs) number[v] = result.add_input(program.types[v]);
   for (int n : order) {
-    if (member[n] >= 0) {
+    const bool lone_sum = member[n] >= 0 && program.code[n].op == &sum_steps_operator && groups[member[n]].size() == 1;  // it has a kernel
+    if (member[n] >= 0 && !lone_sum) {
       emit_region(all, member[n], groups[member[n]], written, result, number);
       continue;
     }
@@ -236,6 +282,7 @@ void group(Program& program, int largest) {
 void fuse(Program& program) {
   constexpr int largest = 96;  // registers of the tile machine stay in L1
   split_reductions(program);
+  narrow_repeated(program);
   skip_broadcasts(program);
   remove_dead_code(program);
   group(program, largest);

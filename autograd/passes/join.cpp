@@ -1,5 +1,6 @@
-// Regions that wait for their reader.
+// Regions that wait for their reader, and regions that read the same.
 #include <algorithm>
+#include <map>
 #include <rewind/autograd/passes/regions.hpp>
 #include <set>
 
@@ -39,8 +40,7 @@ class Joining {
   void join(int r, int reader) {
     Region &from = regions_[r], &to = regions_[reader];
     if (!fits(from.space, to.space) || from.size + to.size >= all_.largest) return;
-    if (!to.space.columns) to.space.columns = from.space.columns;
-    if (to.space.dtype < 0) to.space.dtype = from.space.dtype;
+    widen(to.space, from.space);
     to.size += from.size;
     from.into = reader;
     members_[reader].insert(members_[reader].end(), members_[r].begin(), members_[r].end());
@@ -49,6 +49,7 @@ class Joining {
 
   /// The region that reads all that `r` writes; -1 if there is no such, or if it would read more in its place.
   int only_reader(int r) const {
+    if (regions_[r].space.order) return -1;  // sums are read when they are complete
     int reader = -1;
     Index written = 0, read = 0;
     std::set<int> operands;
@@ -79,6 +80,28 @@ class Joining {
 };
 
 }  // namespace
+
+void join_neighbours(const Regions& all) {
+  std::map<std::pair<int, int>, int> reader;  // level and value -> region
+  for (std::size_t n = 0; n < all.program.code.size(); ++n) {
+    if (all.member[n] < 0) continue;
+    for (int v : all.program.code[n].inputs) {
+      const int r = home_of(all.regions, all.member[n]);
+      Region& region = all.regions[r];
+      const bool inside = all.made[v] >= 0 && all.member[all.made[v]] >= 0 && home_of(all.regions, all.member[all.made[v]]) == r;
+      if (inside || is_repeated(all.program.types[v], region.space)) continue;
+      auto [there, fresh] = reader.try_emplace({region.level, v}, r);
+      const int other = home_of(all.regions, there->second);
+      Region& to = all.regions[other];
+      if (fresh || other == r || to.space.unsorted || region.space.unsorted || !fits(to.space, region.space) ||
+          to.size + region.size >= all.largest)
+        continue;
+      widen(to.space, region.space);
+      to.size += region.size;
+      region.into = other;
+    }
+  }
+}
 
 void join_readers(const Regions& all) { Joining(all).run(); }
 

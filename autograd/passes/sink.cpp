@@ -1,12 +1,14 @@
 // Sink: what a body only emits or accumulates leaves the loop behind it. The per-step factors become ys, and one large product over all
 // steps replaces many small ones: gradients of weights (accumulated a^T b), of biases (accumulated row sums), of tables (rows accumulated
-// by index) and of x (emitted products).
+// by index) and of x (emitted products). What is summed and cheap to make of what is stacked anyway, as a gradient times a normalised x, is
+// made again behind the loop, where it runs together with the sum, rather than stacked itself.
 #include <algorithm>
 #include <bit>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/core/kernels.hpp>
+#include <set>
 
 namespace rw::detail {
 
@@ -142,6 +144,42 @@ class Sinker {
     }
   }
 
+  /// The value whose rows an accumulator sums, stacked; -1 if it is none or has moved.
+  int summed(const Accumulator& a) const {
+    if (made_[a.addend] >= 0 && move_[made_[a.addend]]) return -1;
+    const int sum = row_sum(a.addend);
+    return sum >= 0 ? p_.code[made_[sum]].inputs[0] : -1;
+  }
+
+  /// Chooses what is made again behind the loop, given what is stacked otherwise.
+  void choose_again(const std::vector<int>& stacked) {
+    again_.assign(p_.code.size(), 0);
+    std::vector<char> there(p_.types.size());
+    for (int v : stacked) there[v] = 1;
+    for (int x = 0; x < body_.xs; ++x) there[p_.inputs[body_.carries + x]] = 1;
+    for (const auto& a : taken_) {
+      const int v = summed(a);
+      std::set<int> read;
+      if (v < 0 || there[v] || made_[v] < 0 || !dead_end_[made_[v]] || !can_be_made(v, there, read)) continue;
+      Index elements = 0;  // reading two for one written and read is no loss
+      for (int x : read) elements += p_.types[x].shape.size();
+      if (elements <= 2 * p_.types[v].shape.size() + p_.types[v].shape.size() / 4) make_again(v, there);
+    }
+  }
+  bool can_be_made(int v, const std::vector<char>& there, std::set<int>& read) const {
+    if (constant(v)) return true;
+    if (there[v]) return read.insert(v), true;
+    if (made_[v] < 0) return false;
+    const auto& c = p_.code[made_[v]];
+    if (elementwise_code(*c.op) < 0 || !c.op->cheap(c)) return false;
+    return std::all_of(c.inputs.begin(), c.inputs.end(), [&](int x) { return can_be_made(x, there, read); });
+  }
+  void make_again(int v, const std::vector<char>& there) {
+    if (there[v] || constant(v)) return;
+    again_[made_[v]] = 1;
+    for (int x : p_.code[made_[v]].inputs) make_again(x, there);
+  }
+
   /// For the trial: every value of the body, stacked.
   void bind_all(Lifter& lifter, Program& trial) const {
     for (std::size_t v = 0; v < p_.types.size(); ++v) {
@@ -167,15 +205,17 @@ class Sinker {
       if (move_[i])
         for (int v : p_.code[i].inputs) need(v);
     for (const auto& a : taken_) {
-      int sum = row_sum(a.addend);
       if (made_[a.addend] >= 0 && move_[made_[a.addend]]) continue;
       if (is_product(a.addend) || is_scatter(a.addend)) {
         for (int v : p_.code[made_[a.addend]].inputs) need(v);
-      } else {
-        need(sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend);
+      } else if (const int v = summed(a); v < 0 || made_[v] < 0 || elementwise_code(*p_.code[made_[v]].op) < 0 || !dead_end_[made_[v]]) {
+        need(v >= 0 ? v : a.addend);
       }
     }
     for (int o = body_.carries; o < static_cast<int>(p_.outputs.size()); ++o) need(p_.outputs[o]);
+    choose_again(stacked);
+    for (const auto& a : taken_)  // what cannot be made again
+      if (const int v = summed(a); v >= 0 && (made_[v] < 0 || !again_[made_[v]])) need(v);
 
     // The loop without what moved.
     Program loop;
@@ -223,7 +263,7 @@ class Sinker {
     for (std::size_t k = static_cast<std::size_t>(body_.carries + body_.xs); k < p_.inputs.size(); ++k)
       lifter.bind(p_.inputs[k], result_.inputs[k], false);
     for (std::size_t i = 0; i < p_.code.size(); ++i)  // what is constant may have been made inside
-      if (!lifter.has(p_.code[i].first) && (move_[i] || constant(p_.code[i].first))) lifter.lift(p_.code[i]);
+      if (!lifter.has(p_.code[i].first) && (move_[i] || again_[i] || constant(p_.code[i].first))) lifter.lift(p_.code[i]);
     int at = first;
     for (int c = 0; c < body_.carries; ++c)
       if (!is_taken[c]) number[scan_.first + c] = at++;
@@ -260,7 +300,7 @@ class Sinker {
     Index columns = sum >= 0 ? p_.types[v].shape.back() : p_.types[v].shape.size();
     Index rows = columns ? p_.types[v].shape.size() / columns : 0;
     Type flat{type.dtype, Shape{scan_.attributes[1], rows, columns}}, column{type.dtype, Shape{columns}};
-    std::vector<int> inputs{to_.append(reshape_operator, {}, {whole}, flat)};
+    std::vector<int> inputs{to_.types[whole] == flat ? whole : to_.append(reshape_operator, {}, {whole}, flat)};
     if (!zero) inputs.push_back(to_.append(reshape_operator, {}, {first}, column));
     int total = to_.append(sum_steps_operator, direction, std::move(inputs), column);
     return to_.append(reshape_operator, {}, {total}, type);
@@ -284,7 +324,7 @@ class Sinker {
   Instruction& result_;
   std::vector<int> made_, uses_;
   std::vector<Accumulator> accumulators_, taken_;
-  std::vector<char> dead_end_, move_;
+  std::vector<char> dead_end_, move_, again_;  ///< of each instruction
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Which regions join: beside the printed regions of passes_test.cpp.
+#include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
 
@@ -47,4 +48,40 @@ TEST_CASE("passes: fuse: what computes in f32 and what computes in f64 are diffe
   const auto late = cast(matmul(leaf({16, 2}), leaf({2, 32})), DType::boolean);
   CHECK(regions(logical_and(logical_and(late, single({16, 1}) < single({32})), single({32}) < single({16, 1}))) == 1);
   CHECK(regions(logical_and(logical_and(late, single({16, 1}) < single({32})), leaf({32}) < leaf({16, 1}))) == 2);
+}
+
+TEST_CASE("passes: fuse: what is one value a row is computed once a row") {
+  auto row = leaf({3, 1}), p = leaf({3, 4});
+  auto wide = broadcast_to(row, Shape{3, 4});
+  CHECK(after(detail::fuse, {2 * wide * wide * p}) == R"(
+%0 = input : f64 [3, 1]
+%1 = input : number
+%2 = input : f64 [3, 4]
+%3 = region(%1, %0, %2) : f64 [3, 4]
+    %0 = input : number
+    %1 = input : f64 [3, 1]
+    %4 = input : f64 [3, 4]
+    %2 = multiply(%0, %1) : f64 [3, 1]
+    %3 = multiply(%2, %1) : f64 [3, 1]
+    %5 = multiply(%3, %4) : f64 [3, 4]
+    return %5
+return %3
+)");
+  CHECK(after(detail::fuse, {2 * broadcast_to(leaf({1, 4}), Shape{3, 4}) * p}).find("multiply(%0, %1) : f64 [3, 4]") != std::string::npos);
+}
+
+TEST_CASE("gradient: of a mean of rows, the sum is taken before its sign changes") {
+  auto p = leaf({3, 4});
+  auto g = gradients(sum(square(p - mean(p, -1, true)) * leaf({3, 4})), {p});
+  const std::string text = to_string(recorded({g[0]}).program);
+  CHECK(text.find(") : f64 [3, 1]\n", text.find("negate(")) < text.find("\n", text.find("negate(")));
+  CHECK(against_reference({g[0]}, 1e-13) == "");
+  const double step = 1e-6;  // central differences
+  auto value = [&](Index i, double by) {
+    Tensor moved = p.value().copy();
+    moved.data<double>()[i] += by;
+    Variable x(moved);
+    return sum(square(x - mean(x, -1, true)) * leaf({3, 4})).item();
+  };
+  for (Index i = 0; i < 12; ++i) CHECK(std::fabs((value(i, step) - value(i, -step)) / (2 * step) - g[0].value().data<double>()[i]) < 1e-8);
 }

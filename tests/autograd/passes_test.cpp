@@ -275,11 +275,10 @@ TEST_CASE("passes: sink: accumulated products and sums, and emitted products, ru
     return %3, %3
 %7 = matmul(%6, %4) : f64 [3, 2, 5]
 %8 = matmul_steps(%3, %6, %1) backward in time : f64 [4, 4]
-%9 = reshape(%6) : f64 [3, 2, 4]
-%10 = reshape(%2) : f64 [4]
-%11 = sum_steps(%9, %10) backward in time : f64 [4]
-%12 = reshape(%11) : f64 [4]
-return %5, %8, %12, %7
+%9 = reshape(%2) : f64 [4]
+%10 = sum_steps(%6, %9) backward in time : f64 [4]
+%11 = reshape(%10) : f64 [4]
+return %5, %8, %11, %7
 )");
   CHECK(before == R"(
 %0 = input : f64 [2, 4]

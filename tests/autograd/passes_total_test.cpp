@@ -1,0 +1,137 @@
+// Sums over steps and rows: what is summed is made again behind the loop where that costs less than stacking it, and runs together with the
+// sum.
+#include <rewind/autograd/gradients.hpp>
+#include <rewind/autograd/matmul.hpp>
+#include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/scan.hpp>
+#include <rewind/core/team.hpp>
+
+#include "after.hpp"
+
+using namespace rw;
+using namespace rw::test;
+
+namespace {
+
+using Variables = std::vector<Variable>;
+
+void sink_and_fuse(detail::Program& p) {
+  detail::sink(p);
+  detail::fold(p);
+  detail::fuse(p);
+}
+
+/// A loop backward in time whose state is a y, so it is stacked, with sums of rows: `addends(next, x)`.
+template <class F>
+std::string summed(const F& addends) {
+  auto x = leaf({3, 2, 4}), h = leaf({2, 4});
+  const auto sums = addends(h, h).size();
+  Variables first{h};
+  for (std::size_t k = 0; k < sums; ++k) first.push_back(leaf({4}));
+  auto [last, y] = scan(
+      [&](const Variables& s, const Variable& x) {
+        auto next = tanh(s[0] + x);
+        Variables carry{next};
+        auto rows = addends(next, x);
+        for (std::size_t k = 0; k < sums; ++k) carry.push_back(s[1 + k] + sum(rows[k], 0));
+        return std::pair{carry, next};
+      },
+      first, x, {.reverse = true});
+  last.push_back(y);
+  return after(sink_and_fuse, last);
+}
+
+std::size_t count(const std::string& text, const std::string& word) {
+  std::size_t n = 0;
+  for (auto at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++n;
+  return n;
+}
+std::size_t stacked(const std::string& text) {
+  auto line = text.substr(text.rfind('\n', text.find("scan(")) + 1);
+  return count(line.substr(0, line.find('=')), "%") - 1;
+}
+
+}  // namespace
+
+TEST_CASE("passes: sink: what is cheap to make of stacked values is summed behind the loop and not stacked") {
+  CHECK(stacked(summed([](const Variable& g, const Variable& x) { return Variables{g, g * (x * x)}; })) == 1);
+  CHECK(stacked(summed([](const Variable& g, const Variable& x) { return Variables{g * exp(x)}; })) == 2);  // not cheap
+  CHECK(stacked(summed([](const Variable& g, const Variable& x) { return Variables{x * (g * g + x)}; })) ==
+        1);  // what is read twice counts once
+  CHECK(stacked(summed([](const Variable& g, const Variable& x) { return Variables{x * exp(g) * g, x * exp(g)}; })) == 3);
+}
+
+TEST_CASE("passes: fuse: sums of the same rows are one region, a lone one is none") {
+  CHECK(count(summed([](const Variable& g, const Variable&) { return Variables{g}; }), "region(") == 0);
+  auto two = summed([](const Variable& g, const Variable& x) { return Variables{g, g * x}; });
+  CHECK(two.find(R"(
+%6, %7 = region(%5, %3, %1, %2) : f64 [4], f64 [4]
+    %0 = input : f64 [3, 2, 4]
+    %1 = input : f64 [3, 2, 4]
+    %3 = input : f64 [4]
+    %5 = input : f64 [4]
+    %2 = multiply(%0, %1) : f64 [3, 2, 4]
+    %4 = sum_steps(%0, %3) backward in time : f64 [4]
+    %6 = sum_steps(%2, %5) backward in time : f64 [4]
+    return %4, %6
+)") != std::string::npos);
+  auto scaled = summed([](const Variable& g, const Variable& x) { return Variables{x * exp(g), g}; });  // it is stacked
+  CHECK(count(scaled, "region(") == 0);
+  auto apart = summed([](const Variable& g, const Variable& x) { return Variables{g, x}; });  // no value is read by both
+  CHECK(count(apart, "region(") == 0);
+}
+
+TEST_CASE("passes: fuse: what reads a sum runs behind it, though it computes on the same points") {
+  const NoGrad values_only;
+  auto x = leaf({3, 2, 4}), h = leaf({2, 4}), zero = leaf({4});
+  auto [last, y] = scan(
+      [&](const Variables& s, const Variable& x) {
+        auto next = tanh(s[0] + x);
+        return std::pair{Variables{next, s[1] + sum(next, 0), s[2] + sum(next * x, 0)}, next};
+      },
+      Variables{h, zero, zero}, x);
+  CHECK(against_reference({y - last[1], last[2] * y}, 1e-13) == "");
+}
+
+TEST_CASE("gradient of a loop: normalised rows, the same bits for any team, with checkpoints, and without fusion") {
+  const int before = threads();
+  constexpr Index steps = 8, rows = 12, units = 272;
+  Tensor start[] = {random::normal({units, units}, 0, 0.1), random::normal({units}), random::normal({units}),
+                    random::normal({steps, rows, units}), random::normal({rows, units})};
+  auto run = [&](int team, const Checkpoint& checkpoint, detail::PassSet without, bool early) {
+    set_threads(team);
+    const detail::WithoutPasses left_out(without);
+    Variable w(start[0]), gain(start[1]), bias(start[2]), x(start[3]), h(start[4]);
+    auto y = scan(
+                 [&](const Variable& h, const Variable& x) {
+                   auto p = matmul(h, w);
+                   auto centred = p - mean(p, -1, true);
+                   auto next = tanh(centred * rsqrt(mean(square(centred), -1, true) + 1e-5) * gain + bias + x);
+                   return std::pair{next, next};
+                 },
+                 h, x, {.checkpoint = checkpoint})
+                 .second;
+    auto loss = sum(square(y));
+    if (early) loss.item();
+    auto g = detail::gradients(loss, Variables{w, gain, bias, x, h});
+    evaluate(g);
+    return g;
+  };
+  detail::PassSet fuse = 0;
+  for (std::size_t i = 0; i < detail::all_passes().size(); ++i)
+    if (detail::all_passes()[i].run == detail::fuse) fuse = detail::PassSet{1} << i;
+  REQUIRE(fuse != 0);
+  auto want = run(1, {}, 0, false);
+  auto same = [&](const Variables& got) {
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      CAPTURE(i);
+      CHECK(identical(got[i].value(), want[i].value()));
+    }
+  };
+  for (int team : {2, 3, 5}) same(run(team, {}, 0, false));
+  same(run(1, checkpoint::every(2), 0, false));
+  same(run(3, checkpoint::every(4), 0, false));
+  same(run(2, {}, 0, true));
+  same(run(1, {}, fuse, false));
+  set_threads(before);
+}
