@@ -113,7 +113,10 @@ class ReduceOperator final : public Operator {
   bool rows(RowCheck& c) const override {
     int x = c.instruction.inputs[0];
     if (c.rows[x] == Rows::row && c.instruction.attributes[1] & 1) return false;
-    if (c.rows[x] == Rows::unknown) c.rows[x] = Rows::shared;
+    if (c.rows[x] == Rows::unknown) {  // of the batch's extent: taken for rows
+      const Shape& s = c.program.types[x].shape;
+      c.rows[x] = s.rank() > 1 && s[0] == c.batch && !(c.instruction.attributes[1] & 1) ? Rows::row : Rows::shared;
+    }
     c.rows[c.instruction.first] = c.rows[x];
     return true;
   }

@@ -3,6 +3,8 @@
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/autograd/trace.hpp>
+#include <utility>
+#include <vector>
 
 namespace rw::detail {
 
@@ -57,7 +59,10 @@ Index history_of_step(const Body& body, const Closures& closures) {
   auto d = derivative_of(body, closures, whole_wish(body));
   const Program& p = d->forward ? *d->forward : body.program;
   Index bytes = 0;
-  auto count = [&](int v) { bytes += p.types[v].shape.size() * size_of(p.types[v].dtype); };
+  std::vector<char> counted(p.types.size());
+  auto count = [&](int v) {
+    if (!std::exchange(counted[v], 1)) bytes += p.types[v].shape.size() * size_of(p.types[v].dtype);
+  };
   for (int v : d->residuals) count(v);
   for (const auto& i : p.code)
     if (i.op->heavy())

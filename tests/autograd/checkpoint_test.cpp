@@ -370,3 +370,25 @@ TEST_CASE("checkpoint: a budget takes the fewest carries whose history fits") {
   CHECK(chunk(checkpoint::bytes(1), 23) == 2);
   CHECK(chunk(checkpoint::bytes(1), 1) == 1);
 }
+
+TEST_CASE("checkpoint: a product that the gradient reads is counted once") {
+  const Index steps = 24, batch = 4, hidden = 16;
+  seed(3);
+  Variable w = draw({hidden, hidden}, DType::f32), x = draw({steps, batch, hidden}, DType::f32), h = draw({batch, hidden}, DType::f32);
+  auto whole = [&](Index bytes) {
+    auto ys = scan(
+                  [&](const Variable& h, const Variable& x) {
+                    auto p = matmul(h, w), centred = p - mean(p, -1, true);
+                    auto next = tanh(centred * rsqrt(mean(square(centred), -1, true) + 1e-5) + x);
+                    return std::pair{next, next};
+                  },
+                  h, x, {.checkpoint = checkpoint::bytes(bytes)})
+                  .second;
+    const std::string text = dump(std::span(&ys, 1));
+    return std::stol(text.substr(text.rfind("steps ") + 6)) == steps;
+  };
+  // A step: the product, its mean and deviation a row, the state before and behind it.
+  const Index step = (3 * hidden + 2) * batch * 4;
+  CHECK(whole(steps * step));
+  CHECK(!whole(steps * step - 1));
+}

@@ -3,6 +3,7 @@
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/profile.hpp>
 #include <rewind/autograd/scan.hpp>
 #include <rewind/core/team.hpp>
 
@@ -79,6 +80,35 @@ TEST_CASE("passes: fuse: sums of the same rows are one region, a lone one is non
   CHECK(count(scaled, "region(") == 0);
   auto apart = summed([](const Variable& g, const Variable& x) { return Variables{g, x}; });  // no value is read by both
   CHECK(count(apart, "region(") == 0);
+}
+
+TEST_CASE("scan: a loop that normalises rows of x and of the state is divided among the team, with the same bits") {
+  const NoGrad values_only;
+  const int before = threads();
+  constexpr Index steps = 40, rows = 8, units = 128;
+  Variable x(random::normal({steps, rows, units})), h(random::normal({rows, units})), w(random::normal({units, units}, 0, 0.1));
+  auto run = [&](int team) {
+    set_threads(team);
+    profile::start();
+    auto y = scan(
+                 [&](const Variable& h, const Variable& x) {
+                   auto p = matmul(h, w);
+                   auto next = tanh((x - mean(x, -1, true)) + (p - mean(p, -1, true)));
+                   return std::pair{next, next};
+                 },
+                 h, x)
+                 .second;
+    Tensor value = y.value();
+    profile::stop();
+    return value;
+  };
+  auto whole = run(1);
+  CHECK(identical(run(2), whole));
+  bool divided = false;
+  for (const auto& row : profile::report().rows) divided |= row.kind == "matmul" && row.shape == "[4, 128] x [128, 128]";
+  CHECK(divided);
+  CHECK(identical(run(3), whole));
+  set_threads(before);
 }
 
 TEST_CASE("passes: fuse: what reads a sum runs behind it, though it computes on the same points") {
