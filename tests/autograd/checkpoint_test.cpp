@@ -258,6 +258,27 @@ TEST_CASE("checkpoint: what remains takes no memory of its own") {
   CHECK(three < equal + weights / 8);
 }
 
+TEST_CASE("checkpoint: what a loop hands on to the next keeps its value where others read it, or where it is a y") {
+  auto x = draw({5, 3}), h = draw({3});
+  for (bool emits : {false, true})
+    for (Index steps : {1, 4}) {
+      auto sum = [&](const Variable& first, Index from, Index count) {
+        return scan(
+            [&](const Variable& c, const Variable& x) {
+              return std::pair{c * 0.5 + x, emits ? c : 2 * x};
+            },
+            first, slice(x, 0, from, count));
+      };
+      auto [a, ys] = sum(h, 0, 5 - steps);
+      auto [b, zs] = sum(a, 5 - steps, steps);
+      CHECK(against_reference({b, zs, ys}, 1e-14) == "");
+      auto [c, us] = sum(h, 0, 5 - steps);
+      auto [d, vs] = sum(c, 5 - steps, steps);
+      auto later = sin(c) * d;
+      CHECK(against_reference({d, later, vs, us}, 1e-14) == "");
+    }
+}
+
 TEST_CASE("checkpoint: what remains runs last, forward and reversed") {
   const auto forward = written(13, false, checkpoint::every(5)).text, reversed = written(13, true, checkpoint::every(5)).text;
   CHECK(count(forward, "steps 2 over chunks of 5 :") == 1);

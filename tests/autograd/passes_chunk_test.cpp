@@ -96,6 +96,16 @@ TEST_CASE("passes: chunk: a loop that was recorded in chunks becomes part of the
   CHECK(text.find("over chunks of 1 from 6") != std::string::npos);
 }
 
+TEST_CASE("passes: chunk: random numbers from a later one on are those of all that come there") {
+  Variable key(Tensor::of<std::int64_t>({2}, {5, 7}));
+  auto random = [&](Index count, Index first) {
+    return detail::record(detail::random_operator, {0, count, first}, {detail::local("random", key)}, detail::Type{f64, {count}});
+  };
+  auto all = random(11, 0), rest = random(7, 4);
+  CHECK(against_reference({all, rest}, 0) == "");
+  CHECK(identical(rest.value(), slice(all, 0, 4, 7).value()));
+}
+
 TEST_CASE("passes: chunk: random numbers that leave a loop over chunks are those of the step") {
   auto w = leaf({3, 2}), x = leaf({7, 2, 2}), h = leaf({2, 2});
   auto [last, y] = scan(
