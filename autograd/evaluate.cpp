@@ -296,10 +296,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   List<ValueRef> alive;
   for (Value* v : outputs) alive.emplace_back(v);
   for (std::size_t o = 0; o < outputs.size(); ++o) settle(tape, outputs[o], std::move(results[o].first), results[o].second);
-  for (const auto& r : residuals) {
-    if (!r->node->more) r->node->more.reset(new Node::More);
-    r->node->more->kept.emplace_back(r->output, r->storage);
-  }
+  for (const auto& r : residuals) r->node->rest().kept.emplace_back(r->output, r->storage);
   for (Value* v : outputs) forget(v);
   tape.forget_stand_ins();
 }

@@ -177,6 +177,14 @@ void drop(Value* value) noexcept {
 namespace {
 const Closures no_closures;
 }
+void Node::add_output(const Type& type) {
+  auto& all = rest().types;
+  if (all.empty()) all.assign(types.begin(), types.end());
+  all.push_back(type);
+  types = all;
+  outputs.push_back(nullptr);
+}
+
 const Closures& Node::closures() const { return more ? more->closures : no_closures; }
 
 Tensor Value::tensor() const {
@@ -268,7 +276,7 @@ Value* local(const char* op, const Variable& variable) {
 }
 
 namespace {
-Node* new_node(Tape& tape, const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, std::span<const Type> types) {
+Node* new_node(Tape& tape, const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, std::size_t results) {
   auto* node = new Node;
   node->op = &op;
   node->attributes = attributes;
@@ -277,9 +285,8 @@ Node* new_node(Tape& tape, const Operator& op, const Attributes& attributes, std
   node->trace = tape.serial();
   for (Value* input : inputs) input->count(Value::one_reference);
   node->inputs.assign(inputs);
-  node->types.assign(types);
-  node->outputs.assign(types.size(), nullptr);
-  node->references = static_cast<int>(types.size());
+  node->outputs.assign(results, nullptr);
+  node->references = static_cast<int>(results);
   ++tape.statistics.records;
   return node;
 }
@@ -288,8 +295,8 @@ bool trains(const Node& node) {
   return node.history && std::any_of(node.inputs.begin(), node.inputs.end(), [](const Value* v) { return v->trainable; });
 }
 
-Variable new_result(Tape& tape, Node* node, std::size_t i, bool trainable) {
-  auto* value = new Value(node->types[i]);
+Variable new_result(Tape& tape, Node* node, std::size_t i, const Type& type, bool trainable) {
+  auto* value = new Value(type);
   value->trainable = trainable && is_floating(value->type.dtype);
   value->trace = node->trace;
   value->id = node->id;
@@ -299,6 +306,7 @@ Variable new_result(Tape& tape, Node* node, std::size_t i, bool trainable) {
   value->recorded = true;
   value->counts.store(Value::one_handle, std::memory_order_relaxed);
   node->outputs[i] = value;
+  if (node->outputs.size() == 1) node->types = std::span(&value->type, 1);
   if (value->trace == 0) tape.list(value);
   return Variable::adopt(value);
 }
@@ -307,20 +315,21 @@ Variable new_result(Tape& tape, Node* node, std::size_t i, bool trainable) {
 List<Variable> record(const Operator& op, const Attributes& attributes, List<Value*> inputs, List<Type> types,
                       std::shared_ptr<const Body> body, Closures closures) {
   auto& tape = tape_of_thread();
-  Node* node = new_node(tape, op, attributes, inputs, types);
+  Node* node = new_node(tape, op, attributes, inputs, types.size());
   node->body = std::move(body);
-  if (!closures.empty()) node->more.reset(new Node::More{{}, std::move(closures), {}});
+  if (!closures.empty()) node->rest().closures = std::move(closures);
   const bool trainable = trains(*node);
   List<Variable> handles;
-  handles.reserve(node->types.size());
-  for (std::size_t i = 0; i < node->types.size(); ++i) handles.push_back(new_result(tape, node, i, trainable));
+  handles.reserve(types.size());
+  for (std::size_t i = 0; i < types.size(); ++i) handles.push_back(new_result(tape, node, i, types[i], trainable));
+  if (types.size() != 1) node->types = node->rest().types = std::move(types);
   return handles;
 }
 
 Variable record_one(const Operator& op, const Attributes& attributes, std::span<Value* const> inputs, const Type& type) {
   auto& tape = tape_of_thread();
-  Node* node = new_node(tape, op, attributes, inputs, std::span(&type, 1));
-  return new_result(tape, node, 0, trains(*node));
+  Node* node = new_node(tape, op, attributes, inputs, 1);
+  return new_result(tape, node, 0, type, trains(*node));
 }
 
 Value* record_number(double number) {

@@ -106,11 +106,17 @@ struct Node : RecycledObject {
   struct More : RecycledObject {
     Closures closures;                      ///< of a custom operation, or of those in the body
     List<std::pair<int, StorageRef>> kept;  ///< results that were computed for a gradient before anybody holds them
+    List<Type> types;
   };
-  std::unique_ptr<More> more;  ///< what most do not have
-  Few<Type, 1> types;          ///< of the outputs
+  std::unique_ptr<More> more;   ///< what most do not have
+  std::span<const Type> types;  ///< of the outputs: that of the only one, which lives as long as its node, or those in `more`
   Attributes attributes{};
 
+  More& rest() {
+    if (!more) more.reset(new More);
+    return *more;
+  }
+  void add_output(const Type& type);  ///< that nobody holds yet
   const Closures& closures() const;
 };
 

@@ -35,8 +35,7 @@ List<int> add_ys(Node& node, const List<int>& body_values, const Program* forwar
   for (std::size_t o = base.outputs.size(); o < outputs.size(); ++o) {
     Type type = base.types[outputs[o]];
     type.shape.insert(0, node.attributes[1]);
-    node.types.push_back(type);
-    node.outputs.push_back(nullptr);
+    node.add_output(type);
   }
   node.body = grown;
   return results;

@@ -1,11 +1,13 @@
 // Parts of tensors and their joining: slice, concatenate, and the sum of many slices that is the gradient of many slices.
 #include <cmath>
+#include <memory>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/plan.hpp>
 #include <rewind/autograd/reference.hpp>
 #include <rewind/autograd/slices.hpp>
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
+#include <utility>
 
 namespace rw::detail {
 
@@ -129,13 +131,45 @@ class ScatterSlicesOperator final : public Operator {
   void lower(Lowering& l, const Instruction& i) const override {
     int axis = static_cast<int>(i.attributes[0]);
     Slot whole = l.result(i.first);
-    l.emit({whole}, [=](const Frame& f) { fill(whole.view(f), 0); });
+    std::vector<Slot> slots{whole};  // then from, to for each part
     for (std::size_t k = 0; k < i.inputs.size(); k += 2) {
       Slot to = whole, from = l.slot(i.inputs[k]);
       to.type.shape = from.type.shape;
       l.offset_by(to, i.inputs[k + 1], whole.strides[axis]);
-      l.emit({from, to}, [=](const Frame& f) { accumulate(from.view(f), to.view(f)); });
+      slots.push_back(std::move(from));
+      slots.push_back(std::move(to));
     }
+    struct Scatter final : Step {
+      Scatter(std::vector<Slot> s, int a) : slots(std::move(s)), axis(a) {}
+      void run(const Frame& f) const override {
+        if (tiles(f)) {
+          for (std::size_t k = 1; k < slots.size(); k += 2) copy(slots[k].view(f), slots[k + 1].view(f));
+          return;
+        }
+        fill(slots[0].view(f), 0);
+        for (std::size_t k = 1; k < slots.size(); k += 2) accumulate(slots[k].view(f), slots[k + 1].view(f));
+      }
+      /// Whether the parts are all of the whole, none twice: then nothing is added up.
+      bool tiles(const Frame& f) const {
+        const Index extent = slots[0].shape()[axis], apart = slots[0].strides[axis] * size_of(slots[0].type.dtype);
+        Index left = extent;
+        List<char> there(static_cast<std::size_t>(extent));
+        for (std::size_t k = 2; k < slots.size() && apart != 0; k += 2) {
+          const Index start = (slots[k].address(f) - slots[0].address(f)) / apart;
+          for (Index e = start; e < start + slots[k].shape()[axis]; ++e) left -= !std::exchange(there[static_cast<std::size_t>(e)], 1);
+        }
+        return left == 0 && covered() == extent;
+      }
+      Index covered() const {
+        Index sum = 0;
+        for (std::size_t k = 2; k < slots.size(); k += 2) sum += slots[k].shape()[axis];
+        return sum;
+      }
+      std::vector<Slot> slots;
+      int axis;
+    };
+    auto step = std::make_unique<Scatter>(slots, axis);
+    l.emit(std::move(step), slots);
   }
   int lift(Lift& l) const override {
     for (std::size_t k = 0; k < l.inputs.size(); k += 2)

@@ -41,22 +41,28 @@ class Completer : Runs {
     Instruction instruction;
   };
 
-  /// Copies of an instruction of the run, which go before another with these operands. Gives its first result.
-  int insert(int before, Instruction c, std::vector<int> inputs) {
-    for (int k = 0; k < c.count; ++k) {
-      p_.types.push_back(Type(p_.types[c.first + k]));
-      made_.push_back(before - 1);
-      last_reader_.push_back(before);
-    }
-    c.inputs = std::move(inputs);
-    c.first = static_cast<int>(p_.types.size()) - c.count;
+  /// Puts an instruction in front of another; its results are new values. Gives the first.
+  int insert(int before, Instruction c, const std::vector<Type>& results) {
+    c.first = static_cast<int>(p_.types.size());
+    c.count = static_cast<int>(results.size());
+    p_.types.insert(p_.types.end(), results.begin(), results.end());
+    made_.resize(p_.types.size(), before - 1);
+    last_reader_.resize(p_.types.size(), before);
     insertions_.push_back({before, std::move(c)});
     return insertions_.back().instruction.first;
   }
 
+  /// Puts a copy of an instruction of the run, with these operands, in front of another.
+  int insert_copy(int before, int of, std::vector<int> inputs) {
+    Instruction c = p_.code[of];
+    c.inputs = std::move(inputs);
+    const auto types = p_.types.begin() + c.first;
+    return insert(before, c, std::vector<Type>(types, types + c.count));
+  }
+
   // ---- the piece beside the run ------------------------------------------------------------------------------------------------------
 
-  /// f(instruction of piece 0, its operands, how many of piece 0 were before it) in order, while it is true.
+  /// f(instruction of piece 0, its operands) in order, while it is true.
   template <class F>
   bool each_of_piece(const Run& r, F f) const {
     const Operand* operands = operands_.data();
@@ -153,12 +159,12 @@ class Completer : Runs {
     for (const auto& c : carries_)
       if (stands_[c.made] != c.first) return false;
     for (const auto& s : sums) {
-      const Instruction sum = p_.code[s.j];
+      const int result = p_.code[s.j].first;
       const Operand& o = s.operands[s.other];
       std::vector<int> inputs(2, o.kind == Kind::inside ? stands_[o.index] : parts.back());
       parts.pop_back();
-      inputs[1 - s.other] = zeros(begin, p_.types[sum.first]);
-      stands_[sum.first] = insert(s.before, sum, std::move(inputs));
+      inputs[1 - s.other] = zeros(begin, p_.types[result]);
+      stands_[result] = insert_copy(s.before, s.j, std::move(inputs));
     }
     auto is_sum = [&](int v) { return std::any_of(sums.begin(), sums.end(), [&](const Sum& s) { return p_.code[s.j].first == v; }); };
     auto at = matched_.begin();
@@ -176,20 +182,14 @@ class Completer : Runs {
     return true;
   }
 
-  int zeros(int before, const Type& type) {
-    Instruction zero;
+  int zeros(int before, const Type type) {
+    Instruction zero, whole;
     zero.op = &constant_operator;
-    zero.first = p_.add_value({type.dtype, Shape{}});
-    made_.push_back(before - 1), last_reader_.push_back(before);
-    insertions_.push_back({before, zero});
-    if (type.shape.rank() == 0) return zero.first;
-    Instruction whole;
+    const int v = insert(before, zero, {{type.dtype, Shape{}}});
+    if (type.shape.rank() == 0) return v;
     whole.op = &broadcast_operator;
-    whole.inputs = {zero.first};
-    whole.first = p_.add_value(type);
-    made_.push_back(before - 1), last_reader_.push_back(before);
-    insertions_.push_back({before, whole});
-    return whole.first;
+    whole.inputs = {v};
+    return insert(before, whole, {type});
   }
 
   // ---- behind it ---------------------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Completer : Runs {
         if (o.kind == Kind::x) inputs[k] = x_stands_[o.index] != unknown ? x_stands_[o.index] : xs_[o.index].values.back();
         if (o.kind == Kind::carry) inputs[k] = carried(o.index);
       }
-      int first = insert(l.before, c, std::move(inputs));
+      int first = insert_copy(l.before, l.j, std::move(inputs));
       for (int k = 0; k < c.count; ++k) stands_[c.first + k] = first + k;
     }
     return i;
