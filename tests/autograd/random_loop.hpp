@@ -42,14 +42,7 @@ class RandomLoop : public RandomLayers {
     if (x.shape()[0] == steps_ && x.size() > 0 && feature("cross entropy", 2)) loss_ = loss_ + cross_entropy(x);
     outputs.push_back(loss_);
     if (options_.early && feature("early value", 10)) outputs[0].value();
-    if (options_.gradients == 0) return outputs;
-    auto first = detail::gradients(loss_, leaves_);
-    outputs.insert(outputs.end(), first.begin(), first.end());
-    if (options_.gradients == 1) return outputs;
-    Variable projection = full(Shape{}, 0.0, options_.dtype);
-    for (const auto& g : first) projection = projection + sum(sin(g + 0.3));
-    auto second = detail::gradients(projection, leaves_);
-    outputs.insert(outputs.end(), second.begin(), second.end());
+    append_gradients(outputs, loss_, leaves_, options_.gradients);
     return outputs;
   }
 

@@ -52,13 +52,7 @@ class RandomProgram : private RandomSource {
     Variable loss = full(Shape{}, 0.0, options_.dtype);
     for (const auto& v : outputs)
       if (is_floating(v.dtype())) loss = loss + sum(square(v) * 0.5 + v) * (1.0 / static_cast<double>(std::max<Index>(v.size(), 1)));
-    auto first = detail::gradients(loss, leaves_);
-    outputs.insert(outputs.end(), first.begin(), first.end());
-    if (options_.gradients == 1) return outputs;
-    Variable projection = full(Shape{}, 0.0, options_.dtype);
-    for (const auto& g : first) projection = projection + sum(sin(g + 0.3));
-    auto second = detail::gradients(projection, leaves_);
-    outputs.insert(outputs.end(), second.begin(), second.end());
+    append_gradients(outputs, loss, leaves_, options_.gradients);
     return outputs;
   }
 

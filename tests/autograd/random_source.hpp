@@ -1,12 +1,25 @@
 // Where random programs get their choices and values from.
 #pragma once
 
+#include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/ops.hpp>
 
 #include <random>
 #include <vector>
 
 namespace rw::test {
+
+/// Appends gradients of the loss, and of a function of these, to so high an order: 0 to 2.
+inline void append_gradients(std::vector<Variable>& outputs, const Variable& loss, const std::vector<Variable>& leaves, int order) {
+  if (order == 0) return;
+  const auto first = detail::gradients(loss, leaves);
+  outputs.insert(outputs.end(), first.begin(), first.end());
+  if (order == 1) return;
+  Variable projection = full(Shape{}, 0.0, loss.dtype());
+  for (const auto& g : first) projection = projection + sum(sin(g + 0.3));
+  const auto second = detail::gradients(projection, leaves);
+  outputs.insert(outputs.end(), second.begin(), second.end());
+}
 
 class RandomSource {
  public:
