@@ -10,6 +10,7 @@
 #include <rewind/autograd/passes/regions.hpp>
 #include <rewind/core/kernels.hpp>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace rw::detail {
 
@@ -143,13 +144,13 @@ void emit_region(const Regions& all, int r, std::vector<int> members, const std:
                  std::vector<int>& number) {
   const Program& from = all.program;
   auto is_result = [&](int n) { return all.member[n] == r && written[from.code[n].first]; };
-  std::vector<char> needed(from.types.size());
+  std::unordered_set<int> needed;
   for (auto n = members.rbegin(); n != members.rend(); ++n) {
-    needed[from.code[*n].first] |= is_result(*n);
-    if (needed[from.code[*n].first])
-      for (int v : from.code[*n].inputs) needed[v] = 1;
+    const auto& c = from.code[*n];
+    if (is_result(*n)) needed.insert(c.first);
+    if (needed.contains(c.first)) needed.insert(c.inputs.begin(), c.inputs.end());
   }
-  std::erase_if(members, [&](int n) { return !needed[from.code[n].first]; });
+  std::erase_if(members, [&](int n) { return !needed.contains(from.code[n].first); });
   if (members.empty()) return;  // its readers make all of it again
   Program body;
   std::unordered_map<int, int> inside;  // value of the program -> of the body
