@@ -41,10 +41,10 @@ void matmul(DType dtype, Index m, Index n, Index k, Matrix a, Matrix b, void* c,
   });
 }
 
-void matmul(Index m, Matrix a, const PackedMatrix& b, void* c, Index c_row, bool accumulate, bool split) {
+void matmul(Index m, Matrix a, const PackedMatrix& b, void* c, Index c_row, bool accumulate, bool split, std::span<const Ahead> ahead) {
   detail::visit_product("matmul", b.dtype(), [&]<class T>(T) {
     const auto* panels = static_cast<const T*>(b.panels());
-    detail::Product<T> product{m, b.n(), b.k(), detail::left<T>(a, b.k()), {}, panels, static_cast<T*>(c), c_row, accumulate};
+    detail::Product<T> product{m, b.n(), b.k(), detail::left<T>(a, b.k()), {}, panels, static_cast<T*>(c), c_row, accumulate, ahead};
     detail::run_product(detail::product_table(isa()).of<T>(), product, split);
   });
 }

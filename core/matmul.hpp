@@ -5,6 +5,7 @@
 #pragma once
 
 #include <rewind/core/tensor.hpp>
+#include <span>
 
 namespace rw {
 
@@ -44,13 +45,21 @@ const PackedMatrix* packed_if_worth(Storage& storage, Index offset, DType dtype,
 /// Products of `rows` rows each from which on packing B first costs less than reading it as it lies, with this column stride.
 Index runs_worth_packing(Index rows, Index column);
 
+/// Memory that is touched soon after a product, which fetches it to L2 meanwhile: so many rows of `bytes` bytes, `stride` bytes apart.
+struct Ahead {
+  const void* data;
+  Index rows, bytes, stride;
+};
+
 /// C [M,N] = A [M,K] B [K,N], or C += with `accumulate`. C has row stride `c_row` and unit column stride, and shares no memory with A
 /// or B; strides of A and B may be any, 0 and negative too. K = 0 gives zeros (or leaves C). `split` lets a product that is
 /// worth it spread over the team. Allocates nothing after the first calls of a thread. Throws DTypeError unless f32 or f64.
 ///
+/// A packed product of more rows than a tile fetches `ahead`, as much as it has time for, if one thread does it.
+///
 /// AVX2 and AVX-512 fuse multiply and add and agree to the bit; SSE2 rounds in between.
 void matmul(DType dtype, Index m, Index n, Index k, Matrix a, Matrix b, void* c, Index c_row, bool accumulate, bool split);
-void matmul(Index m, Matrix a, const PackedMatrix& b, void* c, Index c_row, bool accumulate, bool split);
+void matmul(Index m, Matrix a, const PackedMatrix& b, void* c, Index c_row, bool accumulate, bool split, std::span<const Ahead> ahead = {});
 
 /// Whether a product takes long enough, some 5 microseconds, for the team to help.
 bool worth_splitting(Index m, Index n, Index k);

@@ -7,6 +7,12 @@
 
 namespace rw::detail {
 
+/// What a product fetches on its way: pieces of memory, and how far it came with the first of them.
+struct Fetches {
+  const Ahead* pieces = nullptr;
+  Index count = 0, row = 0, column = 0;
+};
+
 /// C [m,n] = A [m,k] B [k,n], or C += with `accumulate`. A in rows of unit stride. B in panels of `columns` columns: element (k,j) of
 /// panel p at b[p * b_panel + k * b_row + j]. Where n does not fill the last panel, that panel is still read up to whole vectors.
 template <class T>
@@ -19,7 +25,8 @@ struct ProductBlock {
   T* c;
   Index c_row;
   bool accumulate;
-  bool fetch;  ///< B comes from beyond L2: while a panel is used, the next one is fetched
+  bool fetch;          ///< B comes from beyond L2: while a panel is used, the next one is fetched
+  Fetches* meanwhile;  ///< what else is fetched, as far as the tiles go: each a line at every fourth row of B; may be null
 };
 
 template <class T>
@@ -66,6 +73,7 @@ struct Product {
   T* c;
   Index c_row;
   bool accumulate;
+  std::span<const Ahead> ahead = {};  ///< for a product with panels on one thread
 };
 template <class T>
 void run_product(const ProductKernels<T>& kernels, const Product<T>& product, bool split);

@@ -6,6 +6,7 @@
 #include <new>
 #include <rewind/core/matmul_kernels.hpp>
 #include <rewind/core/team.hpp>
+#include <span>
 
 namespace rw::detail {
 namespace {
@@ -81,7 +82,8 @@ class Part {
   }
 
   void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    ProductBlock<T> block{m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, far_};
+    ProductBlock<T> block{
+        m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, far_, fetches_.count > 0 ? &fetches_ : nullptr};
     if (direct()) {
       block.a = p_.a.data + i * p_.a.column + k0;
       block.a_row = p_.a.column;
@@ -115,6 +117,7 @@ class Part {
 
   void with_panels() {
     const Index panel = p_.k * kernels_.columns;
+    if (m_ == p_.m && n_ == p_.n) fetches_ = {p_.ahead.data(), Index(p_.ahead.size())};
     for (Index k0 = 0; k0 < p_.k; k0 += step_of_k)
       rows(k0, std::min(step_of_k, p_.k - k0), n0_, n_, p_.panels + n0_ / kernels_.columns * panel + k0 * kernels_.columns,
            kernels_.columns, panel);
@@ -132,9 +135,25 @@ class Part {
         for (Index j = 0; j < n_; j += at_once) {
           const Index n = std::min(at_once, n_ - j);
           fill_panels(kernels_, p_.b, k0, k, n0_ + j, n, panels, k * width);
+          // What is packed next is fetched, or this would take as long as the packing.
+          const bool same_rows = j + at_once < n_, same_k = same_rows || i + step < m_;
+          const Index next_k = same_k ? k0 : k0 + k, next_j = same_rows ? j + at_once : 0;
+          const Ahead next = rows_of(p_.b, next_k, std::min(k_step, p_.k - next_k), n0_ + next_j, std::min(at_once, n_ - next_j));
+          fetches_ = {&next, next.rows > 0};
           multiply(m0_ + i, std::min(step, m_ - i), k0, k, n0_ + j, n, panels, width, k * width);
         }
     }
+  }
+
+  /// Rows k0 .. k0+k-1, columns j .. j+n-1 of a matrix of unit column stride as memory; none where they lie in other ways than evenly.
+  static Ahead rows_of(const GroupedMatrix<T>& x, Index k0, Index k, Index j, Index n) {
+    const Index size = sizeof(T);
+    if (x.column != 1 || k == 0) return {};
+    if (x.group >= k0 + k || x.step == x.group * x.row) return {x.data + k0 * x.row + j, k, n * size, x.row * size};
+    if (x.step != -x.group * x.row) return {};
+    // Backward by whole groups: from the first row of the last of them.
+    const Index first = k0 / x.group, last = (k0 + k - 1) / x.group;
+    return {x.data + last * x.step + j, (last - first + 1) * x.group, n * size, x.row * size};
   }
 
   /// One tile of rows: B is read once, so it is read as it lies, a few rows at a time; its last columns go through a panel.
@@ -155,7 +174,8 @@ class Part {
   const ProductKernels<T>& kernels_;
   const Product<T>& p_;
   Index m0_, m_, n0_, n_;
-  bool far_;  ///< the packed B does not stay in L2
+  bool far_;         ///< the packed B does not stay in L2
+  Fetches fetches_;  ///< of the products of blocks
   Index left_row_ = -1, left_k_ = -1;
 };
 

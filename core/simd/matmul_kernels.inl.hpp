@@ -35,10 +35,10 @@ constexpr int panels_at_once() {
 }
 
 /// C [R, P panels of V vectors] over k rows of B: the accumulators stay in registers. Meanwhile the memory that comes next, `ahead`, is
-/// fetched to L2, `ahead_step` elements a row of B, where the tile is one that Fetches.
-template <class S, class T, int R, int V, int P, bool Fetch>
+/// fetched to L2: at every so many rows of B a line, `ahead_step` bytes from one to the next.
+template <class S, class T, int R, int V, int P, int Every>
 void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, Index c_row, bool accumulate,
-          [[maybe_unused]] const T* ahead, [[maybe_unused]] Index ahead_step) {
+          [[maybe_unused]] const char* ahead, [[maybe_unused]] Index ahead_step) {
   constexpr int L = lanes<S, T>;
   using B = Batch<S, T>;
   const Index a_row = block.a_row, b_row = block.b_row, b_panel = block.b_panel;
@@ -48,12 +48,7 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 16
     for (int v = 0; v < P * V; ++v) sum[i][v] = accumulate ? B::load_unaligned(c + i * c_row + v / V * c_panel + v % V * L) : B(T(0));
-#pragma GCC unroll 4
-  for (Index s = 0; s < k; ++s) {
-    if constexpr (Fetch) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += ahead_step;
-    }
+  auto row = [&](Index s) __attribute__((always_inline)) {
     B right[P * V];
 #pragma GCC unroll 16
     for (int v = 0; v < P * V; ++v) right[v] = B::load_unaligned(b + v / V * b_panel + v % V * L);
@@ -64,6 +59,22 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
       for (int v = 0; v < P * V; ++v) sum[i][v] = S::multiply_add(left, right[v], sum[i][v]);
     }
     b += b_row;
+  };
+  Index s = 0;
+  if constexpr (Every > 1)
+    for (; s + Every <= k; s += Every) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
+#pragma GCC unroll 16
+      for (int q = 0; q < Every; ++q) row(s + q);
+    }
+#pragma GCC unroll 4
+  for (; s < k; ++s) {
+    if constexpr (Every == 1) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
+    }
+    row(s);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
@@ -72,7 +83,9 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
 }
 
 template <class T>
-using TileFunction = void (*)(const ProductBlock<T>&, Index, const T*, const T*, T*, Index, bool, const T*, Index);
+using TileFunction = void (*)(const ProductBlock<T>&, Index, const T*, const T*, T*, Index, bool, const char*, Index);
+
+inline constexpr int some = 4;
 
 /// The tiles of every row count, so that rows that do not divide are balanced (20 = 7 + 7 + 6) and none is padded.
 template <class S, class T>
@@ -81,50 +94,84 @@ struct Tiles {
     TileFunction<T> of[S::rows];
   };
   Row one[S::vectors];            ///< one[V - 1].of[R - 1]: R rows of one panel's first V vectors
-  Row fetching;                   ///< of a whole panel, fetching what comes next: it costs a tile 4 %, so few tiles do it
+  Row fetching;                   ///< of a whole panel, fetching a line at each row of B: it costs a tile 4 %, so few tiles do it
+  Row fetching_some;              ///< a line at each fourth row
   TileFunction<T> wide[S::rows];  ///< wide[R - 1]: at_once[R - 1] panels
   int at_once[S::rows];
 
-  template <int V, bool Fetch, int... I>
+  template <int V, int Every, int... I>
   static constexpr Row row(std::integer_sequence<int, I...>) {
-    return {{tile<S, T, I + 1, V, 1, Fetch>...}};
+    return {{tile<S, T, I + 1, V, 1, Every>...}};
   }
   template <int... V, int... I>
   static constexpr Tiles make(std::integer_sequence<int, V...>, std::integer_sequence<int, I...> rows) {
-    return {{row<V + 1, false>(rows)...},
-            row<S::vectors, true>(rows),
-            {tile<S, T, I + 1, S::vectors, panels_at_once<S, I + 1>(), false>...},
+    return {{row<V + 1, 0>(rows)...},
+            row<S::vectors, 1>(rows),
+            row<S::vectors, some>(rows),
+            {tile<S, T, I + 1, S::vectors, panels_at_once<S, I + 1>(), 0>...},
             {panels_at_once<S, I + 1>()...}};
   }
 };
 template <class S, class T>
 constexpr Tiles<S, T> tiles = Tiles<S, T>::make(std::make_integer_sequence<int, S::vectors>{}, std::make_integer_sequence<int, S::rows>{});
 
-/// Rows of k for which a panel stays in L1 (16 KB on AVX2) while all rows of A pass.
-inline constexpr Index k_block = 256;
-
 /// Tiles that share the fetching of the next panel, each a stretch of it: one fetch a row of B hides in the multiply-adds.
 inline constexpr Index fetching_tiles = 4;
 
-/// All rows of one panel, by tiles of `plain`; its first tiles are `fetching` ones if `next`, the memory that is read after it, is given.
+/// Rows of k for which a panel stays in L1 (16 KB on AVX2) while all rows of A pass.
+inline constexpr Index k_block = 256;
+
+/// A line of the cache, in bytes.
+inline constexpr Index line = 64;
+
+/// Where the next tile of fetching_some over k rows of B begins to fetch, `step` bytes from line to line: a column of lines of the first
+/// piece. Where lines are neighbours it ends with the piece, else it may go on. Null when all is done.
+inline const char* next_stretch(Fetches& f, Index k, Index& step) {
+  if (f.count == 0) return nullptr;
+  const Ahead& piece = *f.pieces;
+  const Index lines = k / some, left = piece.rows - f.row;
+  const char* at = static_cast<const char*>(piece.data) + f.row * piece.stride + f.column;
+  step = piece.stride == line && left < lines ? left * line / lines : piece.stride;
+  f.row += lines;
+  if (f.row < piece.rows) return at;
+  f.row = 0;
+  f.column += line;
+  if (f.column < piece.bytes) return at;
+  f.column = 0;
+  ++f.pieces;
+  --f.count;
+  return at;
+}
+
+/// All rows of one panel, by tiles of these V vectors. Where `next`, the memory that is read after it, is given, the first tiles fetch it;
+/// others fetch what else is wanted while there is some.
 template <class S, class T>
-void panel(const ProductBlock<T>& block, const TileFunction<T>* plain, const TileFunction<T>* fetching, const T* b, T* c, Index c_row,
-           bool accumulate, const T* next) {
+void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_row, bool accumulate, const T* next) {
+  const auto& all = tiles<S, T>;
   const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
-  const Index fetches = !next ? 0 : blocks < fetching_tiles ? blocks : fetching_tiles, ahead_step = fetches ? block.b_row / fetches : 0;
+  const Index fetches = !next ? 0 : blocks < fetching_tiles ? blocks : fetching_tiles;
+  const Index share = fetches ? block.b_row / fetches * Index(sizeof(T)) : 0;
   for (Index s = 0; s < block.k; s += k_block) {
     const bool last = block.k - s <= k_block;
     const Index k = last ? block.k - s : k_block;
     const T* a = block.a + s;
     T* to = c;
-    const T* ahead = last ? next : b + (s + k) * block.b_row;
+    const char* after = reinterpret_cast<const char*>(last ? next : b + (s + k) * block.b_row);
     for (Index i = 0; i < blocks; ++i) {
       const Index r = least + (i < larger);
       if (i + 1 < blocks)
         for (Index j = 0; j < r; ++j)
           for (int v = 0; v < S::vectors; ++v) __builtin_prefetch(to + (r + j) * c_row + v * lanes<S, T>, 1, 3);
-      const auto* tiles = i < fetches ? fetching : plain;
-      tiles[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead + i * k * ahead_step, ahead_step);
+      Index step = share;
+      const char* ahead = nullptr;
+      const auto* row = &all.one[vectors - 1];
+      if (i < fetches) {
+        ahead = after + i * k * share;
+        row = &all.fetching;
+      } else if (block.meanwhile && (ahead = next_stretch(*block.meanwhile, k, step))) {
+        row = &all.fetching_some;
+      }
+      row->of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead, step);
       a += r * block.a_row;
       to += r * c_row;
     }
@@ -138,6 +185,7 @@ void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
   constexpr Index most = 8 * S::rows;
   alignas(64) T buffer[most * width];
   ProductBlock<T> part = block;
+  part.meanwhile = nullptr;
   for (Index i = 0; i < block.m; i += most) {
     part.m = block.m - i < most ? block.m - i : most;
     part.a = block.a + i * block.a_row;
@@ -145,7 +193,7 @@ void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
     if (block.accumulate)
       for (Index r = 0; r < part.m; ++r)
         for (Index j = 0; j < width; ++j) buffer[r * width + j] = j < columns ? at[r * block.c_row + j] : T(0);
-    panel<S, T>(part, tiles<S, T>.one[(columns + L - 1) / L - 1].of, nullptr, b, buffer, width, block.accumulate, nullptr);
+    panel<S, T>(part, int((columns + L - 1) / L), b, buffer, width, block.accumulate, nullptr);
     for (Index r = 0; r < part.m; ++r)
       for (Index j = 0; j < columns; ++j) at[r * block.c_row + j] = buffer[r * width + j];
   }
@@ -165,7 +213,7 @@ void multiply(const ProductBlock<T>& block) {
   }
   for (; n >= width; n -= width, b += block.b_panel, c += width) {
     const T* next = block.fetch && n >= 2 * width ? b + block.b_panel : nullptr;
-    panel<S, T>(block, all.one[S::vectors - 1].of, all.fetching.of, b, c, block.c_row, block.accumulate, next);
+    panel<S, T>(block, S::vectors, b, c, block.c_row, block.accumulate, next);
   }
   if (n > 0) last_panel<S, T>(block, n, b, c);
 }
