@@ -123,7 +123,7 @@ class MatmulOperator final : public Operator {
         Matrix left{a.address(f) + n * a_batch * size, a_row, a_column}, right{b.address(f) + n * b_batch * size, b_row, b_column};
         std::byte* to = target.address(f) + n * e.m * c_row * size;
         if (pack >= 0 && f.packs && f.packs[pack]) {
-          matmul(e.m, left, *f.packs[pack], to, c_row, false, f.split);
+          matmul(e.m, left, *f.packs[pack], to, c_row, false, f.split, f.ahead);
         } else if (pack_here) {
           PackedMatrix packed(dtype, e.k, e.n, right);
           matmul(e.m, left, packed, to, c_row, false, f.split);

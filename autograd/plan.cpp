@@ -103,6 +103,7 @@ void Lowering::run() {
   }
   current_ = nullptr;
   copy_outputs();
+  look_ahead();
   layout();
 }
 
@@ -298,6 +299,8 @@ void Lowering::emit(std::unique_ptr<Step> step, std::span<const Slot> slots) {
     use(s.buffer);
     for (const auto& d : s.dynamic) use(d.buffer);
   }
+  if (options_.constants_from > 0)
+    for (auto& list = touched_.emplace_back(); const auto& s : slots) list.push_back(s.buffer);
   plan_.notes.push_back(note_of(current_, copying_, slots));
   plan_.steps.push_back(std::move(step));
 }

@@ -6,12 +6,9 @@
 #include <memory>
 #include <mutex>
 #include <rewind/autograd/operator.hpp>
+#include <rewind/core/matmul.hpp>
 #include <span>
 #include <vector>
-
-namespace rw {
-class PackedMatrix;
-}
 
 namespace rw::detail {
 
@@ -30,6 +27,8 @@ struct Frame {
   const Binding* inputs = nullptr;             ///< of the plan
   CustomCall* const* customs = nullptr;        ///< closures of custom operations
   const PackedMatrix* const* packs = nullptr;  ///< right operands packed for the whole run, by pack request
+  const Index* advance = nullptr;              ///< bytes by which each buffer moves to the next step of the loop; null if there is none
+  std::span<const Ahead> ahead;                ///< what a product is to fetch
   int parts = 1;                               ///< of divided loops around it, one beside the other
   std::atomic<double>* inside = nullptr;       ///< where a profile adds up what runs inside the step that this one is of
 };
@@ -108,6 +107,12 @@ struct Buffer {
   int over = -1;              ///< a buffer whose place it may take if that one's last step is its first
 };
 
+/// A buffer that a later step of a loop's plan touches.
+struct Touched {
+  int buffer;
+  bool next;  ///< at the next step of the loop
+};
+
 struct Plan {
   std::vector<Buffer> buffers;
   std::vector<std::unique_ptr<Step>> steps;
@@ -115,7 +120,8 @@ struct Plan {
   std::vector<Slot> outputs;      ///< where each output of the program lies, dense
   std::vector<double> constants;  ///< bits of any dtype
   Index arena_bytes = 0;
-  std::shared_ptr<const Program> program;  ///< after all passes
+  std::vector<std::vector<Touched>> ahead;  ///< of each step: what a product is to fetch; empty if there is nothing for any
+  std::shared_ptr<const Program> program;   ///< after all passes
   std::vector<PackRequest> packs;
   std::vector<char> in_place;  ///< of each input: its output (PlanOptions::over) must be bound to the same memory
 
@@ -123,6 +129,7 @@ struct Plan {
   void bind(std::span<const Binding> inputs, std::span<std::byte* const> outputs, std::byte* arena, std::byte** base) const;
   void run(const Frame& frame) const {
     if (profiling.load(std::memory_order_relaxed)) return run_profiled(frame);
+    if (!ahead.empty()) return run_fetching(frame);
     for (const auto& step : steps) step->run(frame);
   }
   /// The packed right operands for so many runs in this frame or inside of it; null where packing is not worth it. `own` keeps those
@@ -136,6 +143,9 @@ struct Plan {
     double flops, bytes;
   };
   void run_profiled(const Frame& frame) const;
+  void run_fetching(const Frame& frame) const;
+  /// What step `s` is to fetch; it lasts until the thread asks again.
+  std::span<const Ahead> ahead_of(std::size_t s, const Frame& frame) const;
   mutable std::once_flag charged_once_;
   mutable std::vector<Charge> charges_;  ///< of each step, made at the first profiled run
 };
@@ -210,6 +220,7 @@ class Lowering {
   void place_concatenations();
   void place_carries();
   void copy_outputs();
+  void look_ahead();
   void layout();
   int new_buffer(Buffer::Kind kind, int index, Index bytes);
   Slot dense_slot(int buffer, const Type& type) const;
@@ -219,7 +230,8 @@ class Lowering {
   std::vector<Slot> slots_;
   std::vector<char> placed_;  ///< slot chosen before the value is made
   std::vector<int> producers_, uses_;
-  const Instruction* current_ = nullptr;  ///< that is being lowered
+  std::vector<std::vector<int>> touched_;  ///< of each step of a loop: its buffers
+  const Instruction* current_ = nullptr;   ///< that is being lowered
   bool copying_ = false;
 };
 

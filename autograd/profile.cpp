@@ -152,6 +152,7 @@ void Plan::run_profiled(const Frame& frame) const {
   auto before = begin;
   for (std::size_t s = 0; s < steps.size(); ++s) {
     inside.store(0, std::memory_order_relaxed);
+    own.ahead = ahead_of(s, frame);
     steps[s]->run(own);
     const auto after = Clock::now();
     const double self = seconds(before, after) * share - inside.load(std::memory_order_relaxed);

@@ -217,7 +217,12 @@ class ScanStep final : public Step {
         copy(first.view(frame), {previous[c], first.type.dtype, first.shape(), contiguous_strides(first.shape())});
       }
     }
+    List<Index> advance(buffers);
+    for (int x = 0; x < xs_; ++x) advance[carries_ + x] = (reverse_ ? -1 : 1) * inputs_[carries_ + x].step;
+    for (std::size_t y = 0; y < ys_.size(); ++y)
+      if (y_outputs_[y] >= 0) advance[count + static_cast<std::size_t>(y_outputs_[y])] = (reverse_ ? -1 : 1) * ys_[y].step;
     for (Index k = 0; k < steps_; ++k) {
+      inner.advance = k + 1 < steps_ ? advance.data() : nullptr;
       Index t = reverse_ ? steps_ - 1 - k : k, after = reverse_ ? t - 1 : t + 1;
       bool final = k + 1 == steps_;
       for (int c = 0; c < carries_; ++c) {
