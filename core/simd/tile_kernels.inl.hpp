@@ -15,6 +15,14 @@ namespace {
 template <int... i>
 struct Numbers {};
 
+// Numbers<0 .. n-1>.
+template <int n, int... i>
+struct Count : Count<n - 1, n - 1, i...> {};
+template <int... i>
+struct Count<0, i...> {
+  using type = Numbers<i...>;
+};
+
 template <class T>
 void copy_short(const T* from, T* to, Index n) {
   for (Index i = 0; i < n; ++i) to[i] = from[i];
@@ -104,41 +112,46 @@ struct Extreme {
   }
 };
 
-template <class Reduction, class T>
-T join_lanes(Pack<T> x) {
-  using B = Pack<T>;
-  alignas(64) T lane[2 * B::size];
-  B(Reduction::template identity<T>).store_aligned(lane + B::size);
-  for (Index half = B::size / 2; half > 0; half /= 2) {
-    x.store_aligned(lane);
-    x = Reduction::join(x, B::load_unaligned(lane + half));
-  }
-  x.store_aligned(lane);
-  return lane[0];
+// Lane i of the result is lane i + half of x; the last ones are of no use.
+template <int half, class T, int... i>
+Pack<T> lanes_from(const Pack<T>& x, Numbers<i...>) {
+  return Pack<T>(__builtin_shufflevector(x.data, x.data, (i + half < int(sizeof...(i)) ? i + half : i)...));
 }
 
+// All lanes as a tree, in lane 0.
+template <class Reduction, class T, int half, int... i>
+Pack<T> join_lanes(const Pack<T>& x, Numbers<i...> all) {
+  if constexpr (half == 0) {
+    return x;
+  } else {
+    return join_lanes<Reduction, T, half / 2>(Reduction::join(x, lanes_from<half, T>(x, all)), all);
+  }
+}
+
+// Up to reduce_block columns of a row, in lane 0: four chains of batches, then their lanes.
 template <class Reduction, class T, bool one_a_row>
-T reduce_row(const T* x, Index n, const Pack<T>& fixed) {
+Pack<T> reduce_row(const T* x, Index n, const Pack<T>& fixed) {
   using B = Pack<T>;
   constexpr Index lanes = B::size;
-  B sum[4];
-  for (auto& s : sum) s = B(Reduction::template identity<T>);
+  const B none(Reduction::template identity<T>);
+  B sum[4] = {none, none, none, none};
   Index j = 0;
   for (; j + 4 * lanes <= n; j += 4 * lanes)
+#pragma GCC unroll 4
     for (Index k = 0; k < 4; ++k) sum[k] = Reduction::join(sum[k], read<one_a_row>(x, j + k * lanes, fixed));
-  for (Index k = 0; k < 4 && j < n; ++k, j += lanes) {
-    B last;
+#pragma GCC unroll 4
+  for (Index k = 0; k < 4; ++k, j += lanes) {
     if (j + lanes <= n) {
-      last = read<one_a_row>(x, j, fixed);
-    } else {
+      sum[k] = Reduction::join(sum[k], read<one_a_row>(x, j, fixed));
+    } else if (j < n) {
       alignas(64) T buffer[lanes];
-      B(Reduction::template identity<T>).store_aligned(buffer);
+      none.store_aligned(buffer);
       for (Index i = 0; i < n - j; ++i) buffer[i] = x[one_a_row ? 0 : j + i];
-      last = B::load_aligned(buffer);
+      sum[k] = Reduction::join(sum[k], B::load_aligned(buffer));
     }
-    sum[k] = Reduction::join(sum[k], last);
   }
-  return join_lanes<Reduction, T>(Reduction::join(Reduction::join(sum[0], sum[1]), Reduction::join(sum[2], sum[3])));
+  return join_lanes<Reduction, T, int(lanes) / 2>(Reduction::join(Reduction::join(sum[0], sum[1]), Reduction::join(sum[2], sum[3])),
+                                                  typename Count<int(lanes)>::type{});
 }
 
 template <class Reduction, class T, bool one_a_row>
@@ -148,18 +161,13 @@ void reduce(Index rows, Index columns, const Span& in, void* out, bool first) {
     const T* x = static_cast<const T*>(in.data) + r * in.row;
     T& y = static_cast<T*>(out)[r];
     const B fixed(*x);
+    B total(first ? T(0) : y);
     for (Index j = 0; j < columns; j += reduce_block) {
-      Index n = columns - j < reduce_block ? columns - j : reduce_block;
-      T block = reduce_row<Reduction, T, one_a_row>(one_a_row ? x : x + j, n, fixed);
-      if (first && j == 0) {
-        y = block;
-      } else {
-        alignas(64) T pair[2][B::size];
-        B(y).store_aligned(pair[0]);
-        Reduction::join(B::load_aligned(pair[0]), B(block)).store_aligned(pair[1]);
-        y = pair[1][0];
-      }
+      const Index n = columns - j < reduce_block ? columns - j : reduce_block;
+      const B block = reduce_row<Reduction, T, one_a_row>(one_a_row ? x : x + j, n, fixed);
+      total = first && j == 0 ? block : Reduction::join(total, block);
     }
+    if (columns > 0) y = total.data[0];
   }
 }
 
