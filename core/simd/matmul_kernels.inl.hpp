@@ -34,11 +34,24 @@ constexpr int panels_at_once() {
   return (R + (R > 1)) * S::vectors * wanted < S::registers ? wanted : 1;
 }
 
-/// C [R, P panels of V vectors] over k rows of B: the accumulators stay in registers. Meanwhile the memory that comes next, `ahead`, is
-/// fetched to L2: at every so many rows of B a line, `ahead_step` bytes from one to the next.
+/// Rows of B from one line that is fetched to the next.
+inline constexpr int some = 4;
+
+/// What a tile fetches meanwhile: to L1 the rows of C that the next tile begins with, during its own last rows of B; and to L2, where its
+/// kind does, a line at every so many rows of B, `step` bytes from one to the next. Tiles take it by reference: a copy on the stack is read
+/// in larger pieces than it was written in, so it waits for all stores before it, those of the last tile into C.
+template <class T>
+struct TileFetches {
+  const T* c;
+  Index rows;
+  const char* ahead = nullptr;
+  Index step = 0;
+};
+
+/// C [R, P panels of V vectors] over k rows of B: the accumulators stay in registers.
 template <class S, class T, int R, int V, int P, int Every>
 void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, Index c_row, bool accumulate,
-          [[maybe_unused]] const char* ahead, [[maybe_unused]] Index ahead_step) {
+          const TileFetches<T>& fetches) {
   constexpr int L = lanes<S, T>;
   using B = Batch<S, T>;
   const Index a_row = block.a_row, b_row = block.b_row, b_panel = block.b_panel;
@@ -60,22 +73,27 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
     }
     b += b_row;
   };
+  const T* next = fetches.c;
+  [[maybe_unused]] const char* ahead = fetches.ahead;
+  [[maybe_unused]] const Index step = fetches.step;
+  const Index first = k - fetches.rows * some;
   Index s = 0;
-  if constexpr (Every > 1)
-    for (; s + Every <= k; s += Every) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += ahead_step;
+  for (; s + some <= k; s += some) {
+    if (s >= first) {
 #pragma GCC unroll 16
-      for (int q = 0; q < Every; ++q) row(s + q);
+      for (int v = 0; v < V; ++v) __builtin_prefetch(next + v * L, 1, 3);
+      next += c_row;
     }
-#pragma GCC unroll 4
-  for (; s < k; ++s) {
-    if constexpr (Every == 1) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += ahead_step;
+#pragma GCC unroll 16
+    for (int q = 0; q < some; ++q) {
+      if (Every == 1 || (Every == some && q == 0)) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += step;
+      }
+      row(s + q);
     }
-    row(s);
   }
+  for (; s < k; ++s) row(s);
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 16
@@ -83,9 +101,7 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
 }
 
 template <class T>
-using TileFunction = void (*)(const ProductBlock<T>&, Index, const T*, const T*, T*, Index, bool, const char*, Index);
-
-inline constexpr int some = 4;
+using TileFunction = void (*)(const ProductBlock<T>&, Index, const T*, const T*, T*, Index, bool, const TileFetches<T>&);
 
 /// The tiles of every row count, so that rows that do not divide are balanced (20 = 7 + 7 + 6) and none is padded.
 template <class S, class T>
@@ -144,9 +160,9 @@ inline const char* next_stretch(Fetches& f, Index k, Index& step) {
 }
 
 /// All rows of one panel, by tiles of these V vectors. Where `next`, the memory that is read after it, is given, the first tiles fetch it;
-/// others fetch what else is wanted while there is some.
+/// others fetch what else is wanted while there is some. After C at c comes that at `next_c`.
 template <class S, class T>
-void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_row, bool accumulate, const T* next) {
+void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_row, bool accumulate, const T* next, const T* next_c) {
   const auto& all = tiles<S, T>;
   const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
   const Index fetches = !next ? 0 : blocks < fetching_tiles ? blocks : fetching_tiles;
@@ -158,27 +174,24 @@ void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_
     T* to = c;
     const char* after = reinterpret_cast<const char*>(last ? next : b + (s + k) * block.b_row);
     for (Index i = 0; i < blocks; ++i) {
-      const Index r = least + (i < larger);
-      if (i + 1 < blocks)
-        for (Index j = 0; j < r; ++j)
-          for (int v = 0; v < S::vectors; ++v) __builtin_prefetch(to + (r + j) * c_row + v * lanes<S, T>, 1, 3);
-      Index step = share;
-      const char* ahead = nullptr;
+      const Index r = least + (i < larger), after_i = i + 1 < blocks ? i + 1 : 0;
+      TileFetches<T> fetched{after_i ? to + r * c_row : last ? next_c : c, least + (after_i < larger)};
       const auto* row = &all.one[vectors - 1];
       if (i < fetches) {
-        ahead = after + i * k * share;
+        fetched.ahead = after + i * k * share;
+        fetched.step = share;
         row = &all.fetching;
-      } else if (block.meanwhile && (ahead = next_stretch(*block.meanwhile, k, step))) {
+      } else if (vectors == S::vectors && block.meanwhile && (fetched.ahead = next_stretch(*block.meanwhile, k, fetched.step))) {
         row = &all.fetching_some;
       }
-      row->of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, ahead, step);
+      row->of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, fetched);
       a += r * block.a_row;
       to += r * c_row;
     }
   }
 }
 
-/// The columns that do not fill a panel: through a buffer, so that C is touched where it is alone.
+/// The columns of which the last do not fill a vector: through a buffer, so that C is touched where it is alone.
 template <class S, class T>
 void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
   constexpr int L = lanes<S, T>, width = panel_columns<S, T>;
@@ -193,7 +206,7 @@ void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
     if (block.accumulate)
       for (Index r = 0; r < part.m; ++r)
         for (Index j = 0; j < width; ++j) buffer[r * width + j] = j < columns ? at[r * block.c_row + j] : T(0);
-    panel<S, T>(part, int((columns + L - 1) / L), b, buffer, width, block.accumulate, nullptr);
+    panel<S, T>(part, int((columns + L - 1) / L), b, buffer, width, block.accumulate, nullptr, buffer);
     for (Index r = 0; r < part.m; ++r)
       for (Index j = 0; j < columns; ++j) at[r * block.c_row + j] = buffer[r * width + j];
   }
@@ -209,13 +222,16 @@ void multiply(const ProductBlock<T>& block) {
   if (block.m <= S::rows) {
     const Index at_once = all.at_once[block.m - 1];
     for (; n >= at_once * width; n -= at_once * width, b += at_once * block.b_panel, c += at_once * width)
-      all.wide[block.m - 1](block, block.k, block.a, b, c, block.c_row, block.accumulate, nullptr, 0);
+      all.wide[block.m - 1](block, block.k, block.a, b, c, block.c_row, block.accumulate, {c, 0});
   }
   for (; n >= width; n -= width, b += block.b_panel, c += width) {
     const T* next = block.fetch && n >= 2 * width ? b + block.b_panel : nullptr;
-    panel<S, T>(block, S::vectors, b, c, block.c_row, block.accumulate, next);
+    panel<S, T>(block, S::vectors, b, c, block.c_row, block.accumulate, next, n > width ? c + width : c);
   }
-  if (n > 0) last_panel<S, T>(block, n, b, c);
+  if (n > 0 && n % lanes<S, T> == 0)
+    panel<S, T>(block, int(n / lanes<S, T>), b, c, block.c_row, block.accumulate, nullptr, c);
+  else if (n > 0)
+    last_panel<S, T>(block, n, b, c);
 }
 
 /// Row i of a square of vectors after the exchange of its off-diagonal blocks of D lanes with row i ^ D: log2(lanes) such steps transpose.
