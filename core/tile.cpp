@@ -70,13 +70,41 @@ void Run::tile(Index row, Index rows) {
     if (points.begin == points.end) continue;
     for (Index column = 0; column < columns_; column += tile_columns_) {
       move_to(points, column);
-      play(points, rows, std::min(tile_columns_, columns_ - column), column);
+      const Index columns = std::min(tile_columns_, columns_ - column);
+      if (far_) look_ahead(rows, columns, points.end - points.begin);
+      play(points, rows, columns, column);
     }
+  }
+}
+
+/// Operands whose tiles lie end to end; the processor sees to what it can of others. Past the last tile it fetches in vain, and no harm.
+void Run::look_ahead(Index rows, Index columns, Index steps) {
+  scratch_.pieces.clear();
+  Index lines = 0;
+  for (const auto& m : scratch_.memory) {
+    if (!m.walked || m.column != 1 || (columns == columns_ && m.row != columns_)) continue;
+    const Index bytes = rows * columns * m.size, line = 64;
+    scratch_.pieces.push_back({reinterpret_cast<const std::byte*>(m.place) + bytes, bytes / line});
+    lines += bytes / line;
+  }
+  lines_a_step_ = lines / steps + 1;
+}
+
+void Run::fetch_some() {
+  auto& pieces = scratch_.pieces;
+  for (Index left = lines_a_step_; left > 0 && !pieces.empty();) {
+    auto& piece = pieces.back();
+    const Index lines = std::min(left, piece.lines);
+    for (Index i = 0; i < lines; ++i, piece.at += 64) __builtin_prefetch(piece.at, 0, 2);
+    left -= lines;
+    piece.lines -= lines;
+    if (piece.lines == 0) pieces.pop_back();
   }
 }
 
 void Run::play(const List& list, Index rows, Index columns, Index column) {
   for (int n = list.begin; n < list.end; ++n) {
+    if (far_) fetch_some();
     const Bound& b = scratch_.bound[n];
     Index r = b.one_row ? 1 : rows, c = b.one_column || b.narrow ? 1 : columns;
     switch (b.kind) {

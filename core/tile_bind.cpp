@@ -37,12 +37,15 @@ Run::Run(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& s
     m.gather_stride = from.gather_stride;
     m.rows = from.rows;
     m.data = from.data;
+    m.walked = true;
     for (int i = 0; i + 1 < rank; ++i) m.stride[i] = from.strides[i];
     m.column = rank ? from.strides[rank - 1] : 0;
   }
   for (const auto& i : plan.program.code) {
+    if (i.kind == Kind::gather) memory[i.operand].walked = false;
     if (!is_random(i.kind)) continue;
     auto& m = memory[i.operand];
+    m.walked = false;
     m.origin = operands[i.operand].counter;
     m.size = 1;
   }
@@ -96,6 +99,11 @@ void Run::choose() {
   tile_columns_ = chunks ? target : columns_;
   tile_rows_ = chunks ? 1 : std::clamp<Index>(target / columns_, 1, plan_.any_narrow ? 256 : target);
   tile_rows_ = std::min(tile_rows_, extent_[axes_ - 1]);
+  constexpr Index l2 = 4 << 20;  // bytes, of a large one
+  Index bytes = 0;
+  for (const auto& m : scratch_.memory)
+    if (m.walked && m.column == 1 && m.row != 0) bytes += extent_[axes_ - 1] * columns_ * m.size;
+  far_ = bytes >= l2 && (chunks || schedule_->phases.size() == 1);  // else one tile's phases would fetch what L2 has no place for
   register_stride_ = (tile_rows_ * tile_columns_ * size_ + 127) / 64 * 64;
   narrow_stride_ = (tile_rows_ * size_ + 63) / 64 * 64;
   registers_ = scratch_.reserve(register_stride_ * schedule_->registers + narrow_stride_ * plan_.narrows);

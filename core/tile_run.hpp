@@ -14,6 +14,7 @@ struct Memory {
   Index row = 0, column = 0;        ///< elements: innermost row axis, columns
   Index gather_stride = 0, rows = 0;
   void* data = nullptr;  ///< as given: random keys, and what aliases what
+  bool walked = true;    ///< its elements lie where the strides say: neither rows by index nor random numbers
 };
 
 /// A step with kernel, registers and memory bound.
@@ -52,6 +53,12 @@ struct Scratch {
   std::vector<Patch> patches;
   int bound_count = 0, patch_count = 0;
   std::vector<List> lists;  ///< two a phase: rows, points
+  /// Memory without gaps that the next tile touches.
+  struct Piece {
+    const std::byte* at;
+    Index lines;  ///< of the cache
+  };
+  std::vector<Piece> pieces;
   struct Location {
     simd::Span span;
     const Memory* memory = nullptr;  ///< null: a register
@@ -86,6 +93,8 @@ class Run {
   void for_segments(F&& f);
   void tile(Index row, Index rows);
   void play(const List& list, Index rows, Index columns, Index column);
+  void look_ahead(Index rows, Index columns, Index steps);
+  void fetch_some();
 
   const Plan& plan_;
   const simd::TileKernels::Set& kernels_;
@@ -96,6 +105,8 @@ class Run {
   int axes_ = 0;
   Index columns_ = 1, begin_, end_;
   bool safe_ = false;
+  bool far_ = false;  ///< what it touches lies beyond L2: each tile fetches what the next one touches
+  Index lines_a_step_ = 0;
   const Schedule* schedule_ = nullptr;
   const std::vector<Hazard>* hazards_ = nullptr;
   Index tile_rows_ = 1, tile_columns_ = 1, register_stride_ = 0, narrow_stride_ = 0;

@@ -37,9 +37,9 @@ constexpr int panels_at_once() {
 /// Rows of B from one line that is fetched to the next.
 inline constexpr int some = 4;
 
-/// What a tile fetches meanwhile: to L1 the rows of C that the next tile begins with, during its own last rows of B; and to L2, where its
-/// kind does, a line at every so many rows of B, `step` bytes from one to the next. Tiles take it by reference: a copy on the stack is read
-/// in larger pieces than it was written in, so it waits for all stores before it, those of the last tile into C.
+/// What a tile fetches meanwhile: to L1 the rows of C that the next tile begins with; and to L2, where its kind does, a line at every so
+/// many rows of B, `step` bytes from one to the next. Tiles take it by reference: a copy on the stack is read in larger pieces than it was
+/// written in, so it waits for all stores before it, those of the last tile into C.
 template <class T>
 struct TileFetches {
   const T* c;
@@ -76,10 +76,11 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
   const T* next = fetches.c;
   [[maybe_unused]] const char* ahead = fetches.ahead;
   [[maybe_unused]] const Index step = fetches.step;
-  const Index first = k - fetches.rows * some;
+  // While the last rows of B pass, but for the time that the farthest memory takes.
+  const Index span = fetches.rows * some, first = k < 2 * span ? 0 : k - 2 * span;
   Index s = 0;
   for (; s + some <= k; s += some) {
-    if (s >= first) {
+    if (s >= first && s < first + span) {
 #pragma GCC unroll 16
       for (int v = 0; v < V; ++v) __builtin_prefetch(next + v * L, 1, 3);
       next += c_row;
