@@ -239,6 +239,33 @@ TEST_CASE("tile: one long row is spread over threads along its columns") {
   CHECK(split.bytes == alone.bytes);
 }
 
+TEST_CASE("tile: what is fetched ahead changes nothing, in the last tile either") {
+  const Index rows = 700, columns = 1101;  // 9 MB of what it walks; columns in two tiles
+  auto size = static_cast<std::size_t>(rows * columns);
+  auto x = random_buffer(DType::f32, size, 71), row = random_buffer(DType::f32, columns, 72),
+       table = random_buffer(DType::f32, 5 * columns, 73);
+  Buffer key(DType::i64, 2), index(DType::i32, static_cast<std::size_t>(rows));
+  for (Index r = 0; r < rows; ++r) index.set(r, static_cast<double>(r * 3 % 5));
+  Builder b(DType::f32);
+  int value = b.apply<op::Multiply>(b.load(b.operand(DType::f32)), b.load(b.operand(DType::f32)));
+  int at = b.operand(DType::f32);
+  value = b.apply<op::Add>(value, b.add({.kind = Kind::gather, .operand = at, .index = b.operand(DType::i32)}));
+  value = b.apply<op::Add>(value, b.add({.kind = Kind::uniform, .operand = b.operand(DType::i64)}));
+  b.store(value, b.operand(DType::f32));
+  for_isas([&](Isa isa) {
+    Tile tile(b.program, isa);
+    Buffer whole(DType::f32, size), by_rows(DType::f32, size);
+    TileOperand operands[] = {operand(x, {columns, 1}), operand(row, {0, 1}),       operand(table, {0, 1}),
+                              operand(index, {1, 0}),   operand(key, {columns, 1}), operand(whole, {columns, 1})};
+    operands[2].rows = 5;
+    operands[2].gather_stride = columns;
+    tile.run({rows, columns}, operands, false);
+    operands[5] = operand(by_rows, {columns, 1});
+    for (Index r = 0; r < rows; ++r) tile.run({rows, columns}, operands, r, r + 1);
+    CHECK(whole.bytes == by_rows.bytes);
+  });
+}
+
 TEST_CASE("tile: totals are one chain a column, row after row, whatever the division") {
   const int before = threads();
   for (Index columns : {1, 3, 100, 700, 5000})
