@@ -206,7 +206,7 @@ TEST_CASE("sum_steps: one chain over steps and rows, any division of columns, of
   Generator g(8);
   int before = threads();
   for (DType dtype : {DType::f32, DType::f64})
-    for (Index columns : {1, 3, 16, 100, 600}) {
+    for (Index columns : {1, 3, 16, 100, 600, 4100}) {
       constexpr Index steps = 9, rows = 7;
       Tensor in = random::normal({steps, rows, columns}, 0, 1, dtype, g);
       Tensor out(Shape{columns}, dtype), parts(Shape{columns}, dtype), backward(Shape{columns}, dtype);
