@@ -240,7 +240,7 @@ TEST_CASE("tile: one long row is spread over threads along its columns") {
 }
 
 TEST_CASE("tile: what is fetched ahead changes nothing, in the last tile either") {
-  const Index rows = 700, columns = 1101;  // 9 MB of what it walks; columns in two tiles
+  const Index rows = 700, columns = 1101;  // 6 MB of what it walks: beyond L2; columns in two tiles
   auto size = static_cast<std::size_t>(rows * columns);
   auto x = random_buffer(DType::f32, size, 71), row = random_buffer(DType::f32, columns, 72),
        table = random_buffer(DType::f32, 5 * columns, 73);
