@@ -2,9 +2,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <new>
 #include <rewind/core/matmul_kernels.hpp>
+#include <rewind/core/recycle.hpp>
 #include <rewind/core/team.hpp>
 #include <span>
 
@@ -42,11 +44,28 @@ constexpr Index step_of_k_unpacked = 256;  // one panel of B stays in L1
 constexpr Index step_of_k_in_place = 16;   // C stays in L1 or L2 while a B from beyond them streams
 constexpr Index panels_at_once = 4;        // of an unpacked one
 
+/// Equal steps.
+Index step_of_unpacked(Index k) {
+  const Index steps = (k + step_of_k_unpacked - 1) / step_of_k_unpacked;
+  return ((k + steps - 1) / steps + 7) / 8 * 8;
+}
+
 /// Half of L2: what is used again and again must fit there beside all that passes.
 Index cache_bytes() {
   static const Index cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
   return std::clamp<Index>(cache / 2, 128 << 10, 1 << 20);
 }
+
+/// Where B is packed as it is used: the groups of its columns that are packed at a time, in turn, for each block of A's rows, for each
+/// block of k. Threads take them in this order, and add to C when the block before is in it.
+struct Groups {
+  Groups(Index n, Index width, int takers)
+      : columns(width), threads(takers), done(takers > 1 ? static_cast<std::size_t>((n + width - 1) / width) : 0) {}
+  const Index columns;
+  const int threads;
+  std::atomic<Index> next{0};
+  List<std::atomic<int>> done;  ///< blocks of each group that are in C; none for one thread
+};
 
 template <class T>
 class Part {
@@ -62,12 +81,46 @@ class Part {
 
   void run() {
     if (m_ == 0 || n_ == 0) return;
-    if (p_.panels)
-      with_panels();
-    else if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns)
-      in_place();
-    else
-      unpacked();
+    if (p_.panels) return with_panels();
+    if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns) return in_place();
+    Groups groups(n_, panels_at_once * kernels_.columns, 1);
+    unpacked(groups);
+  }
+
+  /// What this thread takes of the groups: enough columns each that rows of B are read in long pieces.
+  void unpacked(Groups& groups) {
+    const Index width = kernels_.columns, k_step = step_of_unpacked(p_.k), i_step = row_step(k_step);
+    const Index across = (n_ + groups.columns - 1) / groups.columns, down = (m_ + i_step - 1) / i_step;
+    const Index count = (p_.k + k_step - 1) / k_step * down * across;
+    struct Place {
+      Index k0, k, i, m, j, n;
+    };
+    auto place = [&](Index number) -> Place {
+      const Index block = number / across, k0 = block / down * k_step, i = block % down * i_step, j = number % across * groups.columns;
+      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, std::min(groups.columns, n_ - j)};
+    };
+    // What may throw, before others could wait for this thread.
+    T* panels = right_scratch.elements<T>(k_step * groups.columns);
+    if (!direct()) left_scratch.elements<T>(std::min(i_step, m_) * left_row(k_step));
+    for (Index number; (number = groups.next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+      const auto [k0, k, i, m, j, n] = place(number);
+      fill_panels(kernels_, p_.b, k0, k, j, n, panels, k * width);
+      // What is packed next, likely, is fetched, or this would take as long as the packing.
+      Ahead next{};
+      if (const Index after = number + groups.threads; after < count) {
+        const Place to = place(after);
+        next = rows_of(p_.b, to.k0, to.k, to.j, to.n);
+      }
+      fetches_ = {&next, next.rows > 0};
+      std::atomic<int>* done = groups.done.empty() ? nullptr : &groups.done[static_cast<std::size_t>(number % across)];
+      const int block = static_cast<int>(number / across);
+      if (done)
+        for (int blocks; (blocks = done->load(std::memory_order_acquire)) < block;) done->wait(blocks, std::memory_order_acquire);
+      multiply(i, m, k0, k, j, n, panels, width, k * width);
+      if (!done) continue;
+      done->store(block + 1, std::memory_order_release);
+      done->notify_all();
+    }
   }
 
  private:
@@ -88,11 +141,14 @@ class Part {
       block.a = p_.a.data + i * p_.a.column + k0;
       block.a_row = p_.a.column;
     } else {
-      block.a_row = (k + 15) / 16 * 16 + 16;  // off the powers of two, whose rows would meet in one set of the cache
+      block.a_row = left_row(k);
       block.a = packed_left(i, m, k0, k, block.a_row);
     }
     kernels_.multiply(block);
   }
+
+  /// Elements of a packed row of A: off the powers of two, whose rows would meet in one set of the cache.
+  static Index left_row(Index k) { return (k + 15) / 16 * 16 + 16; }
 
   /// Rows i .. i+m-1, columns k0 .. k0+k-1 of A, one row after the other; packed again only where it is another block than the last.
   const T* packed_left(Index i, Index m, Index k0, Index k, Index a_row) {
@@ -121,28 +177,6 @@ class Part {
     for (Index k0 = 0; k0 < p_.k; k0 += step_of_k)
       rows(k0, std::min(step_of_k, p_.k - k0), n0_, n_, p_.panels + n0_ / kernels_.columns * panel + k0 * kernels_.columns,
            kernels_.columns, panel);
-  }
-
-  /// A few panels of B are packed at a time, just before they are used: enough that rows of B are read in long pieces.
-  void unpacked() {
-    const Index width = kernels_.columns, at_once = panels_at_once * width;
-    const Index steps = (p_.k + step_of_k_unpacked - 1) / step_of_k_unpacked,
-                k_step = ((p_.k + steps - 1) / steps + 7) / 8 * 8;  // equal steps
-    T* panels = right_scratch.elements<T>(k_step * at_once);
-    for (Index k0 = 0; k0 < p_.k; k0 += k_step) {
-      const Index k = std::min(k_step, p_.k - k0), step = row_step(k);
-      for (Index i = 0; i < m_; i += step)
-        for (Index j = 0; j < n_; j += at_once) {
-          const Index n = std::min(at_once, n_ - j);
-          fill_panels(kernels_, p_.b, k0, k, n0_ + j, n, panels, k * width);
-          // What is packed next is fetched, or this would take as long as the packing.
-          const bool same_rows = j + at_once < n_, same_k = same_rows || i + step < m_;
-          const Index next_k = same_k ? k0 : k0 + k, next_j = same_rows ? j + at_once : 0;
-          const Ahead next = rows_of(p_.b, next_k, std::min(k_step, p_.k - next_k), n0_ + next_j, std::min(at_once, n_ - next_j));
-          fetches_ = {&next, next.rows > 0};
-          multiply(m0_ + i, std::min(step, m_ - i), k0, k, n0_ + j, n, panels, width, k * width);
-        }
-    }
   }
 
   /// Rows k0 .. k0+k-1, columns j .. j+n-1 of a matrix of unit column stride as memory; none where they lie in other ways than evenly.
@@ -200,6 +234,39 @@ void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, In
   for (Index s = 0; s < k; ++s) std::fill(last + s * width + used, last + (s + 1) * width, T(0));
 }
 
+namespace {
+
+/// Panels that all can read: the threads take runs of the cells of a grid, along its rows.
+template <class T>
+void take_cells(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
+  constexpr Index height = rows_of_packed, cells_a_thread = 128;
+  const Index down = (p.m + height - 1) / height, panels = (p.n + kernels.columns - 1) / kernels.columns;
+  const Index most = std::min(panels, 1 + cells_a_thread * parts / down), width = (panels + most - 1) / most * kernels.columns;
+  const Index across = (p.n + width - 1) / width;
+  auto share = [](Index begin, Index count, Index size, Index n) { return Share{begin * size, std::min((begin + count) * size, n)}; };
+  Pieces cells(down * across, across, parts);
+  parallel(parts, [&](int) {
+    for (Share piece = cells.take(); piece.begin < piece.end; piece = cells.take())
+      for (Index at = piece.begin, rows = 0, columns = 0; at < piece.end; at += rows * columns) {
+        const Index row = at / across, column = at % across, left = piece.end - at;
+        columns = std::min(across - column, left);
+        rows = columns == across ? left / across : 1;
+        Part<T>(kernels, p, share(row, rows, height, p.m), share(column, columns, width, p.n)).run();
+      }
+  });
+}
+
+/// B is packed by the threads as they take its groups of columns: once in all, where it would be once a thread if they divided the rows.
+template <class T>
+void take_groups(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
+  constexpr Index groups_a_thread = 32;
+  const Index panels = (p.n + kernels.columns - 1) / kernels.columns, steps = (p.k + step_of_k_unpacked - 1) / step_of_k_unpacked;
+  Groups groups(p.n, std::clamp<Index>(panels * steps / (groups_a_thread * parts), 1, panels_at_once) * kernels.columns, parts);
+  parallel(parts, [&](int) { Part<T>(kernels, p, {0, p.m}, {0, p.n}).unpacked(groups); });
+}
+
+}  // namespace
+
 template <class T>
 void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool split) {
   if (p.m <= 0 || p.n <= 0) return;
@@ -210,14 +277,15 @@ void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool spl
   }
   const int parts = split && worth_splitting(p.m, p.n, p.k) ? threads() : 1;
   if (parts == 1) return Part<T>(kernels, p, {0, p.m}, {0, p.n}).run();
-  // Packed panels can be read by all; where B must be packed each thread had better pack its own columns.
   const bool wide = p.n >= 2 * parts * kernels.columns, tall = p.m >= 2 * parts * kernels.rows;
-  const bool by_rows = p.panels ? tall || !wide : !wide;
+  if (tall && p.panels) return take_cells(kernels, p, parts);
+  if (tall && wide) return take_groups(kernels, p, parts);
+  // Products of few rows follow each other in a loop: equal shares of the columns stay in the cache of their thread.
   parallel(parts, [&](int part) {
-    if (by_rows)
-      Part<T>(kernels, p, share_of(p.m, part, parts), {0, p.n}).run();
-    else
+    if (wide)
       Part<T>(kernels, p, {0, p.m}, share_of(p.n, part, parts, kernels.columns)).run();
+    else
+      Part<T>(kernels, p, share_of(p.m, part, parts), {0, p.n}).run();
   });
 }
 

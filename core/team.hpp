@@ -1,6 +1,7 @@
-// The fixed team of threads: made once, work split statically.
+// The fixed team of threads: made once; work is split into equal shares, or taken piece by piece.
 #pragma once
 
+#include <atomic>
 #include <rewind/core/dtype.hpp>
 #include <type_traits>
 
@@ -44,5 +45,28 @@ constexpr Share share_of(Index n, int part, int parts, Index grain = 1) {
   Index begin = blocks * part / parts * grain, end = blocks * (part + 1) / parts * grain;
   return {begin < n ? begin : n, end < n ? end : n};
 }
+
+/// The range 0 .. n-1 as the threads of a team take it: each begins with three quarters of an equal share, then takes ever smaller pieces
+/// of the rest, in multiples of `grain` while they are larger than it. So a thread that is slower than the others, as on a processor with a
+/// busy neighbour, takes less, where of equal shares all would wait for its own.
+class Pieces {
+ public:
+  Pieces(Index n, Index grain, int takers) : n_(n), grain_(grain), takers_(takers), first_(whole(n / takers * 3 / 4)) {}
+  /// The next piece; an empty one when all are taken.
+  Share take() {
+    Index begin = begin_.load(std::memory_order_relaxed), count = 0;
+    do {
+      const Index shares = 2 * takers_;
+      count = begin < takers_ * first_ ? first_ : whole((n_ - begin + shares - 1) / shares);
+    } while (count > 0 && !begin_.compare_exchange_weak(begin, begin + count, std::memory_order_relaxed));
+    return {begin, begin + count};
+  }
+
+ private:
+  Index whole(Index count) const { return count > grain_ ? count - count % grain_ : count; }
+
+  const Index n_, grain_, takers_, first_;
+  std::atomic<Index> begin_{0};
+};
 
 }  // namespace rw

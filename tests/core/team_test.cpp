@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -179,4 +180,42 @@ TEST_CASE("share_of: shares cover everything once, in multiples of the grain") {
         }
         CHECK(at == n);
       }
+}
+
+TEST_CASE("Pieces: all of a range once, whole grains until the last are small; the first share is the largest, none is much of the rest") {
+  for (int takers : {1, 2, 3, 7})
+    for (Index grain : {1, 5, 64})
+      for (Index n : {0, 1, 4, 63, 64, 1000, 100'003}) {
+        CAPTURE(takers);
+        CAPTURE(grain);
+        CAPTURE(n);
+        Pieces pieces(n, grain, takers);
+        Index at = 0, count = 0;
+        for (Share piece = pieces.take(); piece.begin < piece.end; piece = pieces.take(), ++count) {
+          CHECK(piece.begin == at);
+          at = piece.end;
+          const Index size = piece.end - piece.begin;
+          CHECK(static_cast<bool>(size < grain || size % grain == 0 || n / takers * 3 / 4 <= grain));
+          if (count >= takers) CHECK(size <= std::max<Index>((n - piece.begin + 2 * takers - 1) / (2 * takers), 1));
+          if (count < takers && n / takers * 3 / 4 > 0) CHECK(size <= n / takers * 3 / 4);
+        }
+        CHECK(at == n);
+        const Share none = pieces.take();
+        CHECK(none.begin == n);
+        CHECK(none.end == n);
+        CHECK(count <= 40 * takers);
+      }
+}
+
+TEST_CASE("Pieces: threads that take at once get what no other has") {
+  const Threads guard(3);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<std::atomic<int>> taken(1000);
+    Pieces pieces(1000, 7, 3);
+    parallel(3, [&](int) {
+      for (Share piece = pieces.take(); piece.begin < piece.end; piece = pieces.take())
+        for (Index i = piece.begin; i < piece.end; ++i) ++taken[static_cast<std::size_t>(i)];
+    });
+    CHECK(std::all_of(taken.begin(), taken.end(), [](const auto& times) { return times == 1; }));
+  }
 }
