@@ -72,8 +72,15 @@ namespace rw::op::math {
 #if defined(__AVX512F__)
 template <>
 inline constexpr bool fuses<xsimd::avx512bw> = true;
+template <>
+struct Scale<xsimd::avx512bw> {
+  template <class T>
+  using Pack = xsimd::batch<T, xsimd::avx512bw>;
+  static Pack<float> by(Pack<float> x, Pack<float> k) { return _mm512_scalef_ps(x, k - biased<Pack<float>>()); }
+  static Pack<double> by(Pack<double> x, Pack<double> k) { return _mm512_scalef_pd(x, k - biased<Pack<double>>()); }
+};
 #elif defined(__AVX2__)
 template <>
-inline constexpr bool fuses<xsimd::fma3<xsimd::avx2> > = true;
+inline constexpr bool fuses<xsimd::fma3<xsimd::avx2>> = true;
 #endif
 }  // namespace rw::op::math

@@ -29,6 +29,7 @@ struct Batch<X<T, A>> {
   using Element = T;
   using Word = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   using Words = X<Word, A>;
+  using Set = A;
   static constexpr bool fused = fuses<A>;
 };
 template <class B>
@@ -123,12 +124,22 @@ Reduced<B> reduced(B x, Low... low) {
   return {k, fma(r * r, exp_tail(r), r)};
 }
 
-/// (1 + p) 2^n; the scale in two factors, so that overflow and subnormal results come out right.
+/// x 2^n, k = n + biased, on batches of instruction set A, of which one that does it by one instruction is a specialisation: in two
+/// factors, so that overflow and subnormal results come out right.
+template <class A>
+struct Scale {
+  template <class B>
+  static B by(B x, B k) {
+    B half = fma(k - biased<B>(), B(Element<B>(0.5)), biased<B>());
+    B rest = k - (half - biased<B>());
+    return x * two_to(half) * two_to(rest);
+  }
+};
+
+/// (1 + p) 2^n.
 template <class B>
 B scaled(const Reduced<B>& e) {
-  B half = fma(e.k - biased<B>(), B(Element<B>(0.5)), biased<B>());
-  B rest = e.k - (half - biased<B>());
-  return (e.p + B(1)) * two_to(half) * two_to(rest);
+  return Scale<typename Batch<B>::Set>::by(e.p + B(1), e.k);
 }
 
 template <class B>
