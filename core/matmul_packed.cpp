@@ -17,9 +17,8 @@ void fill(T* panels, Index k, Index n, Matrix b) {
   const auto& kernels = detail::product_table(isa()).of<T>();
   const detail::GroupedMatrix<T> from{static_cast<const T*>(b.data), b.row, b.column, k, 0};
   const int parts = k * n >= least_to_split ? threads() : 1;
-  parallel(parts, [&](int part) {
-    const auto [begin, end] = share_of(n, part, parts, kernels.columns);
-    if (begin < end) detail::fill_panels(kernels, from, 0, k, begin, end - begin, panels + begin * k, kernels.columns * k);
+  parallel(parts, n, kernels.columns, [&](Index begin, Index end) {
+    detail::fill_panels(kernels, from, 0, k, begin, end - begin, panels + begin * k, kernels.columns * k);
   });
 }
 

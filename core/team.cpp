@@ -210,4 +210,15 @@ void parallel(int parts, FunctionRef<void(int)> body) {
   if (const Failure first = run_parts(body, 0, parts, 1); first.error) std::rethrow_exception(first.error);
 }
 
+void parallel(int parts, Index n, Index grain, FunctionRef<void(Index, Index)> body) {
+  if (parts <= 1) return n > 0 ? body(0, n) : void();
+  constexpr Index least = 16;  // pieces a thread would take if all were small
+  const Index size = grain * std::max<Index>(1, n / (least * parts * grain));
+  Pieces pieces((n + size - 1) / size, 1, parts);
+  parallel(parts, [&](int) {
+    for (Share piece = pieces.take(); piece.begin < piece.end; piece = pieces.take())
+      body(piece.begin * size, std::min(piece.end * size, n));
+  });
+}
+
 }  // namespace rw

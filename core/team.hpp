@@ -69,4 +69,8 @@ class Pieces {
   std::atomic<Index> begin_{0};
 };
 
+/// body(begin, end) for pieces of 0 .. n-1, in multiples of `grain` but for the last, taken by `parts` threads of the team; one takes all
+/// at once.
+void parallel(int parts, Index n, Index grain, FunctionRef<void(Index, Index)> body);
+
 }  // namespace rw

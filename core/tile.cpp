@@ -173,16 +173,11 @@ void Tile::run(const Shape& space, const TileOperand* operands, bool split) cons
   if (parts == 1 || (along && plan.whole_rows)) return run(space, operands, 0, rows);
   tile::Run(plan, impl_->kernels, space, operands, 0, rows).check();
   if (!along) {
-    parallel(parts, [&](int part) {
-      auto [begin, end] = share_of(rows, part, parts);
-      if (begin < end) tile::Run(plan, impl_->kernels, space, operands, begin, end).execute();
-    });
+    parallel(parts, rows, 1, [&](Index begin, Index end) { tile::Run(plan, impl_->kernels, space, operands, begin, end).execute(); });
     return;
   }
-  parallel(parts, [&](int part) {
-    int last = space.rank() - 1;
-    auto [begin, end] = share_of(space[last], part, parts, 64);
-    if (begin >= end) return;
+  const int last = space.rank() - 1;
+  parallel(parts, space[last], 64, [&](Index begin, Index end) {
     Shape share = space;
     share[last] = end - begin;
     std::vector<TileOperand> moved(operands, operands + plan.program.operands.size());

@@ -219,3 +219,22 @@ TEST_CASE("Pieces: threads that take at once get what no other has") {
     CHECK(std::all_of(taken.begin(), taken.end(), [](const auto& times) { return times == 1; }));
   }
 }
+
+TEST_CASE("parallel: pieces of a range cover it once, in multiples of the grain, for any number of threads; one takes all at once") {
+  for (int count : {1, 2, 3})
+    for (int parts : {1, 2, 5})
+      for (Index grain : {1, 64})
+        for (Index n : {0, 1, 64, 200, 10'000}) {
+          const Threads guard(count);
+          std::vector<std::atomic<int>> taken(static_cast<std::size_t>(n));
+          std::atomic<int> calls{0}, uneven{0};
+          parallel(parts, n, grain, [&](Index begin, Index end) {
+            ++calls;
+            if (begin % grain != 0 || (end % grain != 0 && end != n) || begin >= end) ++uneven;
+            for (Index i = begin; i < end; ++i) ++taken[static_cast<std::size_t>(i)];
+          });
+          CHECK(std::all_of(taken.begin(), taken.end(), [](const auto& times) { return times == 1; }));
+          CHECK(uneven == 0);
+          if (parts == 1) CHECK(calls == (n > 0));
+        }
+}
