@@ -42,7 +42,6 @@ constexpr Index step_of_k = 512;           // of a packed right operand
 constexpr Index rows_of_packed = 32;       // they and their rows of C stay close while the panels pass
 constexpr Index step_of_k_unpacked = 256;  // one panel of B stays in L1
 constexpr Index step_of_k_in_place = 16;   // C stays in L1 or L2 while a B from beyond them streams
-constexpr Index panels_at_once = 4;        // of an unpacked one
 
 /// Equal steps.
 Index step_of_unpacked(Index k) {
@@ -56,15 +55,13 @@ Index cache_bytes() {
   return std::clamp<Index>(cache / 2, 128 << 10, 1 << 20);
 }
 
-/// Where B is packed as it is used: the groups of its columns that are packed at a time, in turn, for each block of A's rows, for each
-/// block of k. Threads take them in this order, and add to C when the block before is in it.
-struct Groups {
-  Groups(Index n, Index width, int takers)
-      : columns(width), threads(takers), done(takers > 1 ? static_cast<std::size_t>((n + width - 1) / width) : 0) {}
-  const Index columns;
+/// Where B is packed as it is used: the panels that are so, in turn, for each block of A's rows, for each block of k. Threads take them in
+/// this order, and add to C when the block before is in it.
+struct Turns {
+  Turns(Index panels, int takers) : threads(takers), done(takers > 1 ? static_cast<std::size_t>(panels) : 0) {}
   const int threads;
   std::atomic<Index> next{0};
-  List<std::atomic<int>> done;  ///< blocks of each group that are in C; none for one thread
+  List<std::atomic<int>> done;  ///< blocks of each panel that are in C; none for one thread
 };
 
 template <class T>
@@ -83,40 +80,41 @@ class Part {
     if (m_ == 0 || n_ == 0) return;
     if (p_.panels) return with_panels();
     if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns) return in_place();
-    Groups groups(n_, panels_at_once * kernels_.columns, 1);
-    unpacked(groups);
+    Turns turns(panels(), 1);
+    unpacked(turns);
   }
 
-  /// What this thread takes of the groups: enough columns each that rows of B are read in long pieces.
-  void unpacked(Groups& groups) {
+  Index panels() const { return (n_ + kernels_.columns - 1) / kernels_.columns; }
+
+  /// What this thread takes of the turns.
+  void unpacked(Turns& turns) {
     const Index width = kernels_.columns, k_step = step_of_unpacked(p_.k), i_step = row_step(k_step);
-    const Index across = (n_ + groups.columns - 1) / groups.columns, down = (m_ + i_step - 1) / i_step;
-    const Index count = (p_.k + k_step - 1) / k_step * down * across;
+    const Index across = panels(), down = (m_ + i_step - 1) / i_step, count = (p_.k + k_step - 1) / k_step * down * across;
     struct Place {
       Index k0, k, i, m, j, n;
     };
     auto place = [&](Index number) -> Place {
-      const Index block = number / across, k0 = block / down * k_step, i = block % down * i_step, j = number % across * groups.columns;
-      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, std::min(groups.columns, n_ - j)};
+      const Index block = number / across, k0 = block / down * k_step, i = block % down * i_step, j = number % across * width;
+      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, std::min(width, n_ - j)};
     };
     // What may throw, before others could wait for this thread.
-    T* panels = right_scratch.elements<T>(k_step * groups.columns);
+    T* panel = right_scratch.elements<T>(k_step * width);
     if (!direct()) left_scratch.elements<T>(std::min(i_step, m_) * left_row(k_step));
-    for (Index number; (number = groups.next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+    for (Index number; (number = turns.next.fetch_add(1, std::memory_order_relaxed)) < count;) {
       const auto [k0, k, i, m, j, n] = place(number);
-      fill_panels(kernels_, p_.b, k0, k, j, n, panels, k * width);
+      fill_panels(kernels_, p_.b, k0, k, j, n, panel, k * width);
       // What is packed next, likely, is fetched, or this would take as long as the packing.
       Ahead next{};
-      if (const Index after = number + groups.threads; after < count) {
+      if (const Index after = number + turns.threads; after < count) {
         const Place to = place(after);
         next = rows_of(p_.b, to.k0, to.k, to.j, to.n);
       }
       fetches_ = {&next, next.rows > 0};
-      std::atomic<int>* done = groups.done.empty() ? nullptr : &groups.done[static_cast<std::size_t>(number % across)];
+      std::atomic<int>* done = turns.done.empty() ? nullptr : &turns.done[static_cast<std::size_t>(number % across)];
       const int block = static_cast<int>(number / across);
       if (done)
         for (int blocks; (blocks = done->load(std::memory_order_acquire)) < block;) done->wait(blocks, std::memory_order_acquire);
-      multiply(i, m, k0, k, j, n, panels, width, k * width);
+      multiply(i, m, k0, k, j, n, panel, width, k * width);
       if (!done) continue;
       done->store(block + 1, std::memory_order_release);
       done->notify_all();
@@ -256,13 +254,11 @@ void take_cells(const ProductKernels<T>& kernels, const Product<T>& p, int parts
   });
 }
 
-/// B is packed by the threads as they take its groups of columns: once in all, where it would be once a thread if they divided the rows.
+/// B is packed by the threads as they take its panels: once in all, where it would be once a thread if they divided the rows.
 template <class T>
-void take_groups(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
-  constexpr Index groups_a_thread = 32;
-  const Index panels = (p.n + kernels.columns - 1) / kernels.columns, steps = (p.k + step_of_k_unpacked - 1) / step_of_k_unpacked;
-  Groups groups(p.n, std::clamp<Index>(panels * steps / (groups_a_thread * parts), 1, panels_at_once) * kernels.columns, parts);
-  parallel(parts, [&](int) { Part<T>(kernels, p, {0, p.m}, {0, p.n}).unpacked(groups); });
+void take_panels(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
+  Turns turns((p.n + kernels.columns - 1) / kernels.columns, parts);
+  parallel(parts, [&](int) { Part<T>(kernels, p, {0, p.m}, {0, p.n}).unpacked(turns); });
 }
 
 }  // namespace
@@ -279,7 +275,7 @@ void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool spl
   if (parts == 1) return Part<T>(kernels, p, {0, p.m}, {0, p.n}).run();
   const bool wide = p.n >= 2 * parts * kernels.columns, tall = p.m >= 2 * parts * kernels.rows;
   if (tall && p.panels) return take_cells(kernels, p, parts);
-  if (tall && wide) return take_groups(kernels, p, parts);
+  if (tall && wide) return take_panels(kernels, p, parts);
   // Products of few rows follow each other in a loop: equal shares of the columns stay in the cache of their thread.
   parallel(parts, [&](int part) {
     if (wide)
