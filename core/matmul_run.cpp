@@ -55,13 +55,23 @@ Index cache_bytes() {
   return std::clamp<Index>(cache / 2, 128 << 10, 1 << 20);
 }
 
-/// Where B is packed as it is used: the panels that are so, in turn, for each block of A's rows, for each block of k. Threads take them in
-/// this order, and add to C when the block before is in it.
+/// Columns of B that are packed at a time, where it is packed as it is used: a panel, which stays in L1. Several where pieces of its rows
+/// would share lines of the cache with their neighbours.
+template <class T>
+Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
+  constexpr Index line = 64 / sizeof(T);
+  return b.column == 1 && b.row % line != 0 ? 4 * kernels.columns : kernels.columns;
+}
+
+/// Where B is packed as it is used: groups of its columns are so in turn, for each block of A's rows, for each block of k. Threads take
+/// them in this order, and add to C when the block before is in it.
 struct Turns {
-  Turns(Index panels, int takers) : threads(takers), done(takers > 1 ? static_cast<std::size_t>(panels) : 0) {}
+  Turns(Index n, Index width, int takers)
+      : columns(width), threads(takers), done(takers > 1 ? static_cast<std::size_t>((n + width - 1) / width) : 0) {}
+  const Index columns;
   const int threads;
   std::atomic<Index> next{0};
-  List<std::atomic<int>> done;  ///< blocks of each panel that are in C; none for one thread
+  List<std::atomic<int>> done;  ///< blocks of each group that are in C; none for one thread
 };
 
 template <class T>
@@ -80,29 +90,28 @@ class Part {
     if (m_ == 0 || n_ == 0) return;
     if (p_.panels) return with_panels();
     if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns) return in_place();
-    Turns turns(panels(), 1);
+    Turns turns(n_, columns_at_once(kernels_, p_.b), 1);
     unpacked(turns);
   }
-
-  Index panels() const { return (n_ + kernels_.columns - 1) / kernels_.columns; }
 
   /// What this thread takes of the turns.
   void unpacked(Turns& turns) {
     const Index width = kernels_.columns, k_step = step_of_unpacked(p_.k), i_step = row_step(k_step);
-    const Index across = panels(), down = (m_ + i_step - 1) / i_step, count = (p_.k + k_step - 1) / k_step * down * across;
+    const Index across = (n_ + turns.columns - 1) / turns.columns, down = (m_ + i_step - 1) / i_step,
+                count = (p_.k + k_step - 1) / k_step * down * across;
     struct Place {
       Index k0, k, i, m, j, n;
     };
     auto place = [&](Index number) -> Place {
-      const Index block = number / across, k0 = block / down * k_step, i = block % down * i_step, j = number % across * width;
-      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, std::min(width, n_ - j)};
+      const Index block = number / across, k0 = block / down * k_step, i = block % down * i_step, j = number % across * turns.columns;
+      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, std::min(turns.columns, n_ - j)};
     };
     // What may throw, before others could wait for this thread.
-    T* panel = right_scratch.elements<T>(k_step * width);
+    T* panels = right_scratch.elements<T>(k_step * turns.columns);
     if (!direct()) left_scratch.elements<T>(std::min(i_step, m_) * left_row(k_step));
     for (Index number; (number = turns.next.fetch_add(1, std::memory_order_relaxed)) < count;) {
       const auto [k0, k, i, m, j, n] = place(number);
-      fill_panels(kernels_, p_.b, k0, k, j, n, panel, k * width);
+      fill_panels(kernels_, p_.b, k0, k, j, n, panels, k * width);
       // What is packed next, likely, is fetched, or this would take as long as the packing.
       Ahead next{};
       if (const Index after = number + turns.threads; after < count) {
@@ -114,7 +123,7 @@ class Part {
       const int block = static_cast<int>(number / across);
       if (done)
         for (int blocks; (blocks = done->load(std::memory_order_acquire)) < block;) done->wait(blocks, std::memory_order_acquire);
-      multiply(i, m, k0, k, j, n, panel, width, k * width);
+      multiply(i, m, k0, k, j, n, panels, width, k * width);
       if (!done) continue;
       done->store(block + 1, std::memory_order_release);
       done->notify_all();
@@ -177,9 +186,10 @@ class Part {
            kernels_.columns, panel);
   }
 
-  /// Rows k0 .. k0+k-1, columns j .. j+n-1 of a matrix of unit column stride as memory; none where they lie in other ways than evenly.
+  /// Rows k0 .. k0+k-1, columns j .. j+n-1 of a matrix with a unit stride as memory; none where they lie in other ways than evenly.
   static Ahead rows_of(const GroupedMatrix<T>& x, Index k0, Index k, Index j, Index n) {
     const Index size = sizeof(T);
+    if (x.row == 1 && x.group >= k0 + k) return {x.data + k0 + j * x.column, n, k * size, x.column * size};
     if (x.column != 1 || k == 0) return {};
     if (x.group >= k0 + k || x.step == x.group * x.row) return {x.data + k0 * x.row + j, k, n * size, x.row * size};
     if (x.step != -x.group * x.row) return {};
@@ -254,10 +264,13 @@ void take_cells(const ProductKernels<T>& kernels, const Product<T>& p, int parts
   });
 }
 
-/// B is packed by the threads as they take its panels: once in all, where it would be once a thread if they divided the rows.
+/// B is packed by the threads as they take its columns: once in all, where it would be once a thread if they divided the rows.
 template <class T>
-void take_panels(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
-  Turns turns((p.n + kernels.columns - 1) / kernels.columns, parts);
+void take_turns(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
+  constexpr Index turns_a_thread = 16;
+  const Index width = kernels.columns, panels = (p.n + width - 1) / width, steps = (p.k + step_of_k_unpacked - 1) / step_of_k_unpacked;
+  const Index most = std::max<Index>(1, panels * steps / (turns_a_thread * parts)) * width;
+  Turns turns(p.n, std::min(most, columns_at_once(kernels, p.b)), parts);
   parallel(parts, [&](int) { Part<T>(kernels, p, {0, p.m}, {0, p.n}).unpacked(turns); });
 }
 
@@ -275,7 +288,7 @@ void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool spl
   if (parts == 1) return Part<T>(kernels, p, {0, p.m}, {0, p.n}).run();
   const bool wide = p.n >= 2 * parts * kernels.columns, tall = p.m >= 2 * parts * kernels.rows;
   if (tall && p.panels) return take_cells(kernels, p, parts);
-  if (tall && wide) return take_panels(kernels, p, parts);
+  if (tall && wide) return take_turns(kernels, p, parts);
   // Products of few rows follow each other in a loop: equal shares of the columns stay in the cache of their thread.
   parallel(parts, [&](int part) {
     if (wide)
