@@ -68,10 +68,24 @@ Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& 
 struct Turns {
   Turns(Index n, Index width, int takers)
       : columns(width), threads(takers), done(takers > 1 ? static_cast<std::size_t>((n + width - 1) / width) : 0) {}
+  /// Until so many blocks of the group are in C.
+  void wait(Index group, Index blocks) const {
+    if (done.empty()) return;
+    const auto& in = done[static_cast<std::size_t>(group)];
+    for (Index old; (old = in.load(std::memory_order_acquire)) < blocks;) in.wait(old, std::memory_order_acquire);
+  }
+  /// One more is.
+  void finish(Index group, Index blocks) {
+    if (done.empty()) return;
+    auto& in = done[static_cast<std::size_t>(group)];
+    in.store(blocks + 1, std::memory_order_release);
+    in.notify_all();
+  }
+
   const Index columns;
   const int threads;
   std::atomic<Index> next{0};
-  List<std::atomic<int>> done;  ///< blocks of each group that are in C; none for one thread
+  List<std::atomic<Index>> done;  ///< blocks of each group that are in C; none for one thread
 };
 
 template <class T>
@@ -90,43 +104,41 @@ class Part {
     if (m_ == 0 || n_ == 0) return;
     if (p_.panels) return with_panels();
     if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns) return in_place();
-    Turns turns(n_, columns_at_once(kernels_, p_.b), 1);
+    Turns turns(n_, n_, 1);
     unpacked(turns);
   }
 
   /// What this thread takes of the turns.
   void unpacked(Turns& turns) {
-    const Index width = kernels_.columns, k_step = step_of_unpacked(p_.k), i_step = row_step(k_step);
-    const Index across = (n_ + turns.columns - 1) / turns.columns, down = (m_ + i_step - 1) / i_step,
-                count = (p_.k + k_step - 1) / k_step * down * across;
+    const Index width = kernels_.columns, at_once = columns_at_once(kernels_, p_.b), k_step = step_of_unpacked(p_.k),
+                i_step = row_step(k_step);
+    const Index across = (n_ + turns.columns - 1) / turns.columns, down = (m_ + i_step - 1) / i_step;
+    const Index count = (p_.k + k_step - 1) / k_step * down * across;
     struct Place {
-      Index k0, k, i, m, j, n;
+      Index k0, k, i, m, j, end;
     };
     auto place = [&](Index number) -> Place {
       const Index block = number / across, k0 = block / down * k_step, i = block % down * i_step, j = number % across * turns.columns;
-      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, std::min(turns.columns, n_ - j)};
+      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, n0_ + std::min(j + turns.columns, n_)};
     };
     // What may throw, before others could wait for this thread.
-    T* panels = right_scratch.elements<T>(k_step * turns.columns);
+    T* panels = right_scratch.elements<T>(k_step * at_once);
     if (!direct()) left_scratch.elements<T>(std::min(i_step, m_) * left_row(k_step));
     for (Index number; (number = turns.next.fetch_add(1, std::memory_order_relaxed)) < count;) {
-      const auto [k0, k, i, m, j, n] = place(number);
-      fill_panels(kernels_, p_.b, k0, k, j, n, panels, k * width);
-      // What is packed next, likely, is fetched, or this would take as long as the packing.
-      Ahead next{};
-      if (const Index after = number + turns.threads; after < count) {
-        const Place to = place(after);
-        next = rows_of(p_.b, to.k0, to.k, to.j, to.n);
+      const Place at = place(number);
+      const Index block = number / across, group = number % across;
+      for (Index j = at.j; j < at.end; j += at_once) {
+        const Index n = std::min(at_once, at.end - j);
+        fill_panels(kernels_, p_.b, at.k0, at.k, j, n, panels, at.k * width);
+        // What is packed next, likely, is fetched, or this would take as long as the packing.
+        Place then{at.k0, at.k, 0, 0, j + at_once, at.end};
+        if (then.j >= at.end) then = number + turns.threads < count ? place(number + turns.threads) : Place{};
+        const Ahead next = rows_of(p_.b, then.k0, then.k, then.j, std::min(at_once, then.end - then.j));
+        fetches_ = {&next, next.rows > 0};
+        if (j == at.j) turns.wait(group, block);
+        multiply(at.i, at.m, at.k0, at.k, j, n, panels, width, at.k * width);
       }
-      fetches_ = {&next, next.rows > 0};
-      std::atomic<int>* done = turns.done.empty() ? nullptr : &turns.done[static_cast<std::size_t>(number % across)];
-      const int block = static_cast<int>(number / across);
-      if (done)
-        for (int blocks; (blocks = done->load(std::memory_order_acquire)) < block;) done->wait(blocks, std::memory_order_acquire);
-      multiply(i, m, k0, k, j, n, panels, width, k * width);
-      if (!done) continue;
-      done->store(block + 1, std::memory_order_release);
-      done->notify_all();
+      turns.finish(group, block);
     }
   }
 
@@ -267,10 +279,9 @@ void take_cells(const ProductKernels<T>& kernels, const Product<T>& p, int parts
 /// B is packed by the threads as they take its columns: once in all, where it would be once a thread if they divided the rows.
 template <class T>
 void take_turns(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
-  constexpr Index turns_a_thread = 16;
-  const Index width = kernels.columns, panels = (p.n + width - 1) / width, steps = (p.k + step_of_k_unpacked - 1) / step_of_k_unpacked;
-  const Index most = std::max<Index>(1, panels * steps / (turns_a_thread * parts)) * width;
-  Turns turns(p.n, std::min(most, columns_at_once(kernels, p.b)), parts);
+  constexpr Index turns_a_thread = 32, most = 4;  // panels
+  const Index panels = (p.n + kernels.columns - 1) / kernels.columns, steps = (p.k + step_of_k_unpacked - 1) / step_of_k_unpacked;
+  Turns turns(p.n, std::clamp<Index>(panels * steps / (turns_a_thread * parts), 1, most) * kernels.columns, parts);
   parallel(parts, [&](int) { Part<T>(kernels, p, {0, p.m}, {0, p.n}).unpacked(turns); });
 }
 

@@ -178,7 +178,11 @@ template <class F>
 void spread(bool split, Index n, Index grain, F body) {
   int parts = split ? static_cast<int>(std::min<Index>(threads(), (n + grain - 1) / grain)) : 1;
   if (parts <= 1) return body(Index{0}, n);
-  parallel(parts, n, grain, body);
+  auto part = [&](int i) {
+    Share share = share_of(n, i, parts, grain);
+    body(share.begin, share.end);
+  };
+  parallel(parts, part);
 }
 
 template <class Op, class T>
