@@ -124,8 +124,8 @@ Reduced<B> reduced(B x, Low... low) {
   return {k, fma(r * r, exp_tail(r), r)};
 }
 
-/// x 2^n, k = n + biased, on batches of instruction set A, of which one that does it by one instruction is a specialisation: in two
-/// factors, so that overflow and subnormal results come out right.
+/// x 2^n for k = n + biased: in two factors, so that overflow and subnormal results come out right. Specialised for an instruction set A
+/// that has an instruction for it.
 template <class A>
 struct Scale {
   template <class B>
