@@ -209,14 +209,16 @@ TEST_CASE("Pieces: all of a range once, whole grains until the last are small; t
 
 TEST_CASE("Pieces: threads that take at once get what no other has") {
   const Threads guard(3);
-  for (int round = 0; round < 50; ++round) {
-    std::vector<std::atomic<int>> taken(1000);
-    Pieces pieces(1000, 7, 3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::atomic<int>> taken(2000);
+    Pieces pieces(2000, 1, 100);  // many small ones
+    std::atomic<int> arrived{0};
     parallel(3, [&](int) {
+      for (++arrived; arrived < 2;) std::this_thread::yield();
       for (Share piece = pieces.take(); piece.begin < piece.end; piece = pieces.take())
         for (Index i = piece.begin; i < piece.end; ++i) ++taken[static_cast<std::size_t>(i)];
     });
-    CHECK(std::all_of(taken.begin(), taken.end(), [](const auto& times) { return times == 1; }));
+    REQUIRE(std::all_of(taken.begin(), taken.end(), [](const auto& times) { return times == 1; }));
   }
 }
 
