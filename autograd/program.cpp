@@ -41,6 +41,15 @@ std::vector<int> producers(const Program& program) {
   return made;
 }
 
+const Instruction* zero_constant(const Program& program, const std::vector<int>& producers, int value) {
+  for (int i; (i = producers[value]) >= 0; value = program.code[i].inputs[0]) {
+    const Instruction& c = program.code[i];
+    if (c.op == &constant_operator) return std::bit_cast<double>(c.attributes[0]) == 0 ? &c : nullptr;
+    if (c.op != &broadcast_operator && c.op != &cast_operator) return nullptr;
+  }
+  return nullptr;
+}
+
 std::vector<int> count_uses(const Program& program) {
   std::vector<int> uses(program.types.size());
   for (const auto& i : program.code)

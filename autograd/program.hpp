@@ -58,6 +58,9 @@ std::string to_string(const Program& program, int indent = 0);
 
 /// The instruction that makes each value, -1 for inputs.
 std::vector<int> producers(const Program& program);
+/// The constant that makes a value zeros of one sign, as gradient rules and passes write them: alone, broadcast or cast. nullptr for
+/// others.
+const Instruction* zero_constant(const Program& program, const std::vector<int>& producers, int value);
 /// How often each value is read, outputs included.
 std::vector<int> count_uses(const Program& program);
 

@@ -1,6 +1,5 @@
 #include <rewind/autograd/running_sum.hpp>
 
-#include <bit>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 
@@ -28,11 +27,6 @@ bool adds_up(const Body& body, int c) {
   return true;
 }
 
-bool is_zero(const Program& p, const std::vector<int>& made, int v) {
-  while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator)) v = p.code[made[v]].inputs[0];
-  return made[v] >= 0 && p.code[made[v]].op == &constant_operator && std::bit_cast<double>(p.code[made[v]].attributes[0]) == 0;
-}
-
 /// The same of a sum that is read `readers` times.
 int continued(Program& p, int accumulator, int sum, bool of_two, int readers) {
   const auto made = producers(p);
@@ -45,7 +39,7 @@ int continued(Program& p, int accumulator, int sum, bool of_two, int readers) {
     return continued(p, first, second, false, 1) < 0 ? sum : second;
   }
   const int c = sum - i.first;
-  if (i.op != &scan_operator || !adds_up(*i.body, c) || !is_zero(p, made, i.inputs[c])) return -1;
+  if (i.op != &scan_operator || !adds_up(*i.body, c) || !zero_constant(p, made, i.inputs[c])) return -1;
   i.inputs[c] = accumulator;
   return sum;
 }

@@ -3,9 +3,10 @@
 // A gradient that was recorded step by step differs at both ends. At its first piece a sum has one part only, for no later step gave it
 // another; behind its last piece nothing is needed of what would go on to the next. So in front of a run (runs.hpp) stands a piece that
 // lacks additions to a carry, and behind it one that lacks instructions whose results only lacking ones read. The former are put in as
-// additions to zero, the latter as they stand in the piece before, with an x that the last piece does not read taken from there. Values
-// stay as they are, but for the sign of a zero.
+// additions to -0, which leave every value as it is (0 would make 0 of -0), the latter as they stand in the piece before, with an x that
+// the last piece does not read taken from there.
 #include <algorithm>
+#include <bit>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/passes/runs.hpp>
 #include <utility>
@@ -185,6 +186,7 @@ class Completer : Runs {
   int zeros(int before, const Type type) {
     Instruction zero, whole;
     zero.op = &constant_operator;
+    zero.attributes = {std::bit_cast<std::int64_t>(-0.0)};
     const int v = insert(before, zero, {{type.dtype, Shape{}}});
     if (type.shape.rank() == 0) return v;
     whole.op = &broadcast_operator;

@@ -3,7 +3,6 @@
 // by index) and of x (emitted products). What is summed and cheap to make of what is stacked anyway, as a gradient times a normalised x, is
 // made again behind the loop, where it runs together with the sum, rather than stacked itself.
 #include <algorithm>
-#include <bit>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
@@ -286,7 +285,7 @@ class Sinker {
       return to_.append(broadcast_operator, {}, {lifter.outer(v)}, t);
     };
     int first = result_.inputs[a.carry];
-    bool zero = is_zero(first);
+    bool zero = zero_constant(to_, producers(to_), first);
     bool moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
     int sum = moved ? -1 : row_sum(a.addend);
     if (bool product = is_product(a.addend); !moved && (product || is_scatter(a.addend))) {
@@ -304,17 +303,6 @@ class Sinker {
     if (!zero) inputs.push_back(to_.append(reshape_operator, {}, {first}, column));
     int total = to_.append(sum_steps_operator, direction, std::move(inputs), column);
     return to_.append(reshape_operator, {}, {total}, type);
-  }
-
-  /// Whether an outer value is zeros as gradient rules write them.
-  bool is_zero(int v) const {
-    auto made = producers(to_);
-    for (; made[v] >= 0; v = to_.code[made[v]].inputs[0]) {
-      const auto& c = to_.code[made[v]];
-      if (c.op == &constant_operator) return std::bit_cast<double>(c.attributes[0]) == 0;
-      if (c.op != &broadcast_operator && c.op != &cast_operator) return false;
-    }
-    return false;
   }
 
   const Instruction& scan_;

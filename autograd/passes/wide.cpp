@@ -102,20 +102,15 @@ class Accumulators {
   std::vector<int> made_, uses_;
 };
 
-/// Whether values of a program are zeros as gradient rules write them.
-bool all_zero(const Program& p, const std::vector<int>& values) {
-  auto made = producers(p);
-  return std::all_of(values.begin(), values.end(), [&](int v) {
-    while (made[v] >= 0 && (p.code[made[v]].op == &broadcast_operator || p.code[made[v]].op == &cast_operator))
-      v = p.code[made[v]].inputs[0];
-    return made[v] >= 0 && p.code[made[v]].op == &constant_operator && p.code[made[v]].attributes[0] == 0;
-  });
-}
-
 /// The first value of a wide accumulator.
 int append_first(Program& to, std::vector<int> first, const Type& type) {
-  if (all_zero(to, first))
-    return to.append(broadcast_operator, {}, {to.append(constant_operator, {0}, {}, Type{type.dtype, Shape{}})}, type);
+  const auto made = producers(to);
+  const Instruction* zero = zero_constant(to, made, first[0]);
+  auto same = [&](const Instruction* c) { return c && zero && c->attributes == zero->attributes; };
+  if (std::all_of(first.begin(), first.end(), [&](int v) { return same(zero_constant(to, made, v)); })) {
+    const Attributes number = zero->attributes;  // `to` grows
+    return to.append(broadcast_operator, {}, {to.append(constant_operator, number, {}, Type{type.dtype, Shape{}})}, type);
+  }
   int axis = type.shape.rank() - 1;
   for (int& v : first)
     if (to.types[v].shape.rank() != type.shape.rank())

@@ -1,5 +1,6 @@
 // Loops written by hand become scans: against the reference semantics of the straight-line program, and by the plan's structure.
 #include <algorithm>
+#include <cmath>
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
@@ -73,6 +74,24 @@ TEST_CASE("roll: the ends of a gradient, where sums have one part and nothing go
     CHECK(c.products == 0);
     CHECK(against_reference(all, 1e-11) == "");
   }
+}
+
+TEST_CASE("roll: a sum that gets its missing part keeps the sign of a zero") {
+  std::vector<double> weight(42, 0.5);
+  std::fill(weight.end() - 6, weight.end(), -0.0);
+  auto x = draw({7, 2, 3}), u = draw({3, 3}), v = draw({3, 3});
+  Variable h = zeros({2, 3}, f64), c = h;
+  std::vector<Variable> hs;
+  for (Index t = 0; t < 7; ++t) {
+    c = sigmoid(matmul(h, v)) * c + tanh(x[t] + matmul(h, u));
+    h = sigmoid(matmul(h, v)) * tanh(c);
+    hs.push_back(h);
+  }
+  Variable g = gradients(sum(stack(hs) * Variable(Tensor::of<double>({7, 2, 3}, weight))), {x})[0];
+  CHECK(rolled({g}).products == 0);
+  const Tensor value = g.value();
+  const double* last = value.data<double>() + 36;
+  CHECK(std::all_of(last, last + 6, [](double v) { return v == 0 && std::signbit(v); }));
 }
 
 TEST_CASE("roll: a state that a step reads in two places") {
