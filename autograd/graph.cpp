@@ -123,11 +123,17 @@ namespace {
 bool let_go(Value* value) noexcept { return Value::references(value->discount(Value::one_reference)) == 1; }
 
 /// Frees a value and what only it needed. The worklist is linked through the values: nothing is allocated, and it serves while a thread
-/// ends. What closures and bodies let go comes back here and joins it.
+/// ends. What closures and bodies let go comes back here and joins it. First in, first out, so that a node is on its way from memory while
+/// those before it are freed: a step ago it was in the cache.
 void destroy(Value* first) noexcept {
-  thread_local Value* work = nullptr;
+  thread_local Value *work = nullptr, *last = nullptr;
   thread_local bool busy = false;
-  auto push = [&](Value* value) { value->next = std::exchange(work, value); };
+  auto push = [&](Value* value) {
+    value->next = nullptr;
+    (work ? last->next : work) = value;
+    last = value;
+    fetch_block(value->node, sizeof(Node));
+  };
   push(first);
   if (busy) return;
   busy = true;

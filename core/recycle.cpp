@@ -143,7 +143,7 @@ void* take_block(std::size_t bytes) {
   Block* block = free.list;
   if (!block) return take_chain(free, size_class);
   free.list = block->next;
-  __builtin_prefetch(free.list);  // the next one taken has been out of the cache for a step
+  fetch_block(free.list, bytes);  // the next one taken: it has been out of the cache for a step
   --free.count;
   return block;
 }

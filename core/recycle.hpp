@@ -15,6 +15,10 @@ namespace rw {
 void* take_block(std::size_t bytes);
 /// Gives a block back, from any thread, with the bytes that it was taken for.
 void give_block(void* block, std::size_t bytes) noexcept;
+/// Asks for the cache lines of a block that is about to be written, the first four at most. Of any address, null too.
+inline void fetch_block(const void* block, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes && at < 256; at += 64) __builtin_prefetch(static_cast<const char*>(block) + at, 1);
+}
 
 /// Whether blocks are kept at all: not in a library built with a sanitizer.
 bool recycles_blocks();
