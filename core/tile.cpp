@@ -109,8 +109,11 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
     Index r = b.one_row ? 1 : rows, c = b.one_column || b.narrow ? 1 : columns;
     switch (b.kind) {
       case Kind::apply:
-        if (b.narrow) {
-          b.apply(1, rows, b.in, b.out);
+        if (b.chain.count > 0) {
+          b.flat ? kernels_.chain(1, rows * columns, b.in, b.inputs, b.chain, b.out)
+                 : kernels_.chain(rows, columns, b.in, b.inputs, b.chain, b.out);
+        } else if (b.narrow) {
+          b.apply(1, b.padded ? narrow_stride_ / size_ : rows, b.in, b.out);
         } else if (b.flat) {
           b.apply(1, rows * columns, b.in, b.out);
         } else {
@@ -118,6 +121,11 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
         }
         break;
       case Kind::sum:
+        if (b.chain.count > 0) {
+          kernels_.sum_chain(rows, columns, b.in, b.inputs, b.chain, b.out.data, column == 0);
+          break;
+        }
+        [[fallthrough]];
       case Kind::max:
       case Kind::min: b.reduce(rows, columns, b.in[0], b.out.data, column == 0); break;
       case Kind::load:

@@ -86,11 +86,11 @@ void Run::collapse(const Shape& space) {
   for (auto& m : memory) m.row = m.stride[axes_ - 1];
 }
 
-/// Schedule and tile: registers of 256 to 1024 elements, 24 KB in all where that is possible. Whole rows are kept together up to 256 KB
+/// Schedule and tile: registers of 256 to 4096 elements, 24 KB in all where that is possible. Whole rows are kept together up to 256 KB
 /// (L2), for reading a register from there costs less than computing the chain again.
 void Run::choose() {
   const auto* fast = &plan_.whole[0];
-  Index target = std::clamp<Index>(24 * 1024 / (std::max(fast->registers, 1) * size_), 256, 1024) / 256 * 256;
+  Index target = std::clamp<Index>(24 * 1024 / (std::max(fast->registers, 1) * size_), 256, 4096) / 256 * 256;
   bool chunks = columns_ > target && (!plan_.any_narrow || columns_ * fast->registers * size_ > 256 * 1024);
   const auto* family = chunks ? plan_.chunked : plan_.whole;
   hazards_ = &family[0].hazards;
@@ -116,11 +116,11 @@ void Run::bind() {
   for (const auto& phase : schedule_->phases) steps += phase.rows.size() + phase.points.size();
   if (scratch_.bound.size() < steps) {
     scratch_.bound.resize(steps);
-    scratch_.patches.resize(4 * steps);  // operands, result
+    scratch_.patches.resize((simd::Chain::most + 1) * steps);  // operands, result
   }
   scratch_.bound_count = scratch_.patch_count = 0;
   scratch_.lists.clear();
-  scratch_.location.resize(plan_.program.code.size());
+  scratch_.location.resize(plan_.code.size());
   for (const auto& phase : schedule_->phases) {
     bind_steps(phase.rows, false);
     bind_steps(phase.points, true);
@@ -144,11 +144,12 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
         continue;
       }
     }
-    if (step.kind == Kind::store && !step.narrow && s.location[step.in[0]].memory == m) continue;
+    if (step.kind == Kind::store && !step.narrow && s.location[plan_.code[step.instruction].in[0]].memory == m) continue;
     auto& b = s.bound[s.bound_count++];
     b.kind = step.kind;
     b.narrow = step.narrow;
     b.one_row = b.one_column = false;
+    b.chain.count = 0;
     const Memory* direct = points && step.store >= 0 ? &s.memory[step.store] : nullptr;
     if (direct && direct->column != 1 && columns_ != 1) direct = nullptr;
     if (is_source(step.kind)) {
@@ -159,7 +160,7 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
     } else if (step.kind == Kind::total) {
       bind_total(b, step, m);
     } else if (step.kind == Kind::store) {
-      const auto& from = s.location[step.in[0]];
+      const auto& from = s.location[plan_.code[step.instruction].in[0]];
       b.move = kernels_.store[static_cast<int>(plan_.program.operands[step.operand])];
       b.in[0] = from.span;
       b.in_column = step.narrow || from.one_column ? 0 : 1;
@@ -175,7 +176,8 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
       }
       b.out = to.span;
       bind_apply(b, step);
-      for (int k = 0; k < step.inputs; ++k) follow(b.in[k].data, s.location[step.in[k]].memory);
+      const auto& i = plan_.code[step.instruction];
+      for (int k = 0; k < i.inputs; ++k) follow(b.in[k].data, s.location[i.in[k]].memory);
       follow(b.out.data, to.memory);
     }
   }
@@ -221,7 +223,7 @@ void Run::bind_source(Bound& b, const Step& step, const Memory* direct) {
 /// The memory is added to in place, row after row.
 void Run::bind_total(Bound& b, const Step& step, const Memory* m) {
   auto& s = scratch_;
-  const auto& from = s.location[step.in[0]];
+  const auto& from = s.location[plan_.code[step.instruction].in[0]];
   bool one = from.one_column && tile_columns_ > 1;
   b.kind = Kind::apply;
   b.flat = false;
@@ -235,14 +237,22 @@ void Run::bind_total(Bound& b, const Step& step, const Memory* m) {
 void Run::bind_apply(Bound& b, const Step& step) {
   bool reduces = is_reduction(step.kind), flat = !reduces && !b.narrow && b.out.row == tile_columns_;
   int form = 0;
-  for (int k = 0; k < step.inputs; ++k) {
-    const auto& from = scratch_.location[step.in[k]];
+  const auto& i = plan_.code[step.instruction];
+  b.padded = b.narrow && !reduces && !scratch_.location[step.instruction].memory;
+  for (int k = 0; k < i.inputs; ++k) {
+    const auto& from = scratch_.location[i.in[k]];
     b.in[k] = from.span;
+    b.padded = b.padded && !from.memory;
     bool one = from.one_column && (reduces || (!b.narrow && tile_columns_ > 1));
     form |= one << k;
     flat = flat && from.span.row == (one ? 0 : tile_columns_);
   }
   b.flat = flat;
+  b.chain = i.chain;
+  b.inputs = i.inputs;
+  for (int k = 0; k < i.chain.count; ++k)  // one value a row: the next number
+    b.chain.links[k] = static_cast<simd::Link>(static_cast<int>(i.chain.links[k]) + (form >> i.chain.operands[k] & 1));
+  if (i.chain.count > 0) return;
   if (reduces) {
     b.reduce = kernels_.reduce[static_cast<int>(step.kind) - static_cast<int>(Kind::sum)][form];
   } else {

@@ -1,5 +1,6 @@
 // Compiling tile programs: checks, depths, schedules, registers.
 #include <algorithm>
+#include <optional>
 #include <rewind/core/format.hpp>
 #include <rewind/core/tile_plan.hpp>
 
@@ -8,9 +9,13 @@ namespace rw::tile {
 namespace {
 
 template <class F>
-void for_operands(const Instruction& i, F&& f) {
+void for_operands(const TileProgram::Instruction& i, F&& f) {
   for (int v : {i.a, i.b, i.c})
     if (v >= 0) f(v);
+}
+template <class F>
+void for_operands(const Instruction& i, F&& f) {
+  for (int k = 0; k < i.inputs; ++k) f(i.in[k]);
 }
 
 void check(const TileProgram& program) {
@@ -43,50 +48,115 @@ void check(const TileProgram& program) {
   }
 }
 
-void find_narrow(Plan& plan) {
-  const auto& code = plan.program.code;
-  plan.narrow.resize(code.size());
-  plan.narrow_out.resize(code.size(), -1);
+/// Which instructions are narrow.
+std::vector<bool> find_narrow(const TileProgram& program) {
+  const auto& code = program.code;
+  std::vector<bool> narrow(code.size());
   for (std::size_t n = 0; n < code.size(); ++n) {
     const auto& i = code[n];
     if (is_reduction(i.kind)) {
-      if (plan.narrow[i.a]) fail<ValueError>("tile: row reductions take full values: instruction {} reduces {}, which is narrow", n, i.a);
-      plan.narrow[n] = true;
+      if (narrow[i.a]) fail<ValueError>("tile: row reductions take full values: instruction {} reduces {}, which is narrow", n, i.a);
+      narrow[n] = true;
     } else if (i.kind == Kind::total) {
-      if (plan.narrow[i.a]) fail<ValueError>("tile: totals are of full values: instruction {} adds {}, which is narrow", n, i.a);
-      continue;
+      if (narrow[i.a]) fail<ValueError>("tile: totals are of full values: instruction {} adds {}, which is narrow", n, i.a);
     } else if (i.kind == Kind::store) {
-      plan.narrow[n] = plan.narrow[i.a];
-      continue;
+      narrow[n] = narrow[i.a];
     } else {
-      plan.narrow[n] = i.narrow;
+      narrow[n] = i.narrow;
       for_operands(i, [&](int v) {
-        if (i.narrow && !plan.narrow[v])
+        if (i.narrow && !narrow[v])
           fail<ValueError>("tile: narrow values come of narrow ones: instruction {} uses {}, which is full", n, v);
       });
     }
-    if (plan.narrow[n]) plan.narrow_out[n] = plan.narrows++;
   }
-  plan.any_narrow = plan.narrows > 0;
+  return narrow;
+}
+
+/// The link that an operation is where value `v` is what was made so far; none if it is not cheap enough.
+std::optional<simd::Link> link_of(const TileProgram::Instruction& i, int v) {
+  if (i.kind != Kind::apply || i.narrow) return {};
+  if (i.code == op::code<op::Add>) return simd::Link::add;
+  if (i.code == op::code<op::Subtract>) return v == i.a ? simd::Link::subtract : simd::Link::subtract_from;
+  if (i.code == op::code<op::Multiply>) return simd::Link::multiply;
+  if (i.code == op::code<op::Square>) return simd::Link::square;
+  return {};
+}
+
+/// Appends an operation to a chain that ends with `v`, or that begins with it. False if it has no room.
+bool extend(simd::Chain& chain, Instruction& to, const TileProgram::Instruction& i, int v) {
+  auto append = [&](simd::Link link, int operand) {
+    int at = static_cast<int>(std::find(to.in, to.in + to.inputs, operand) - to.in);
+    if (chain.count == simd::Chain::most || at == simd::Chain::most) return false;
+    if (at == to.inputs) to.in[to.inputs++] = operand;
+    chain.links[chain.count] = link;
+    chain.operands[chain.count++] = static_cast<std::int8_t>(at);
+    return true;
+  };
+  if (chain.count == 0) append(simd::Link::take, v);
+  return append(*link_of(i, v), i.b < 0 ? to.in[0] : v == i.a ? i.b : i.a);
+}
+
+/// What runs: the program with chains of cheap operations, of which nobody else reads what lies between, in one instruction each.
+std::vector<Instruction> with_chains(const TileProgram& program) {
+  const auto narrow = find_narrow(program);
+  const auto& from = program.code;
+  const int count = static_cast<int>(from.size());
+  std::vector<int> uses(from.size()), length(from.size(), 1), number(from.size(), -1);
+  std::vector<Instruction> made(from.size());
+  std::vector<bool> joined(from.size());
+  for (const auto& i : from) for_operands(i, [&](int v) { ++uses[v]; });
+  for (int n = 0; n < count; ++n) {
+    const auto& i = from[n];
+    auto& to = made[n] = {.kind = i.kind, .code = i.code, .narrow = narrow[n], .operand = i.operand, .index = i.index};
+    int before = -1;  // the longest chain that this one goes on
+    for_operands(i, [&](int v) {
+      if (uses[v] == 1 && link_of(from[v], from[v].a) && link_of(i, v) && (before < 0 || length[v] > length[before])) before = v;
+    });
+    if (i.kind == Kind::sum && uses[i.a] == 1 && link_of(from[i.a], from[i.a].a)) before = i.a;
+    if (before >= 0) {
+      Instruction longer = made[before];
+      longer.inputs = made[before].chain.count ? longer.inputs : 0;
+      bool fits = longer.chain.count || extend(longer.chain, longer, from[before], from[before].a);
+      if (i.kind == Kind::sum && fits) {
+        longer.kind = Kind::sum;
+        longer.narrow = true;
+      } else {
+        fits = fits && extend(longer.chain, longer, i, before);
+      }
+      if (fits) {
+        to = longer;
+        length[n] = length[before] + 1;
+        joined[before] = true;
+        continue;
+      }
+    }
+    for_operands(i, [&](int v) { to.in[to.inputs++] = v; });
+  }
+  std::vector<Instruction> code;
+  for (int n = 0; n < count; ++n) {
+    if (joined[n]) continue;
+    number[n] = static_cast<int>(code.size());
+    code.push_back(made[n]);
+    for (int k = 0; k < made[n].inputs; ++k) code.back().in[k] = number[made[n].in[k]];
+  }
+  return code;
 }
 
 Step step_of(const Plan& plan, int n) {
-  const auto& i = plan.program.code[n];
-  Step step{.instruction = n,
-            .out = plan.narrow_out[n],
-            .kind = i.kind,
-            .code = i.code,
-            .narrow = plan.narrow[n],
-            .operand = i.operand,
-            .index = i.index};
-  for_operands(i, [&](int v) { step.in[step.inputs++] = v; });
-  step.plain = i.kind == Kind::load && !step.narrow && plan.program.operands[i.operand] == plan.program.dtype;
-  return step;
+  const auto& i = plan.code[n];
+  return {.instruction = n,
+          .out = plan.code[n].narrow_out,
+          .kind = i.kind,
+          .code = i.code,
+          .narrow = plan.code[n].narrow,
+          .plain = i.kind == Kind::load && !plan.code[n].narrow && plan.program.operands[i.operand] == plan.program.dtype,
+          .operand = i.operand,
+          .index = i.index};
 }
 
 /// The wanted instructions in program order, sources where they are first used, or all at the start.
 std::vector<Step> ordered(const Plan& plan, const std::vector<bool>& wanted, bool safe) {
-  const auto& code = plan.program.code;
+  const auto& code = plan.code;
   int count = static_cast<int>(code.size());
   std::vector<Step> steps;
   std::vector<bool> placed(code.size());
@@ -109,7 +179,7 @@ std::vector<Step> ordered(const Plan& plan, const std::vector<bool>& wanted, boo
   for (auto& step : steps) {
     if (step.narrow || is_reduction(step.kind) || step.kind == Kind::load || step.kind == Kind::column) continue;
     for (const auto& other : steps)
-      if (other.kind == Kind::store && other.in[0] == step.instruction && step.store < 0 &&
+      if (other.kind == Kind::store && code[other.instruction].in[0] == step.instruction && step.store < 0 &&
           plan.program.operands[other.operand] == plan.program.dtype)
         step.store = other.operand;
   }
@@ -119,7 +189,7 @@ std::vector<Step> ordered(const Plan& plan, const std::vector<bool>& wanted, boo
 /// Full registers for the steps of one phase: a result may take the register of an operand that dies in it, unless that is a source, whose
 /// rows may lie in the register in another form.
 int assign(const Plan& plan, std::vector<Step>& steps) {
-  const auto& code = plan.program.code;
+  const auto& code = plan.code;
   std::vector<int> last(code.size(), -1), where(code.size(), -1), free;
   int registers = 0;
   for (int s = 0; s < static_cast<int>(steps.size()); ++s) {
@@ -137,7 +207,7 @@ int assign(const Plan& plan, std::vector<Step>& steps) {
       });
     };
     release(false);
-    if (!is_result(code[n].kind) && !plan.narrow[n]) {
+    if (!is_result(code[n].kind) && !plan.code[n].narrow) {
       if (free.empty()) free.push_back(registers++);
       where[n] = steps[s].out = free.back();
       free.pop_back();
@@ -149,7 +219,7 @@ int assign(const Plan& plan, std::vector<Step>& steps) {
 }
 
 void find_hazards(const Plan& plan, const std::vector<Step>& steps, std::vector<Hazard>& hazards) {
-  const auto& code = plan.program.code;
+  const auto& code = plan.code;
   int count = static_cast<int>(steps.size());
   std::vector<int> made(code.size(), -1), last(code.size(), -1);
   for (int s = 0; s < count; ++s) {
@@ -159,7 +229,7 @@ void find_hazards(const Plan& plan, const std::vector<Step>& steps, std::vector<
   for (int s = 0; s < count; ++s) {
     const auto& store = code[steps[s].instruction];
     if (store.kind != Kind::store) continue;
-    int written = code[store.a].kind == Kind::load ? s : std::min(s, std::max(made[store.a], 0));
+    int written = code[store.in[0]].kind == Kind::load ? s : std::min(s, std::max(made[store.in[0]], 0));
     for (int t = 0; t < count; ++t) {
       int n = steps[t].instruction;
       if ((code[n].kind != Kind::load && code[n].kind != Kind::gather) || last[n] <= written) continue;
@@ -172,7 +242,7 @@ void find_hazards(const Plan& plan, const std::vector<Step>& steps, std::vector<
 Schedule whole(const Plan& plan, bool safe) {
   Schedule schedule;
   auto& phase = schedule.phases.emplace_back();
-  phase.points = ordered(plan, std::vector<bool>(plan.program.code.size(), true), safe);
+  phase.points = ordered(plan, std::vector<bool>(plan.code.size(), true), safe);
   schedule.registers = assign(plan, phase.points);
   if (!safe) find_hazards(plan, phase.points, schedule.hazards);
   return schedule;
@@ -181,12 +251,12 @@ Schedule whole(const Plan& plan, bool safe) {
 /// Depth of a value: reductions that must be complete before it can be computed. Full stores wait for the last pass over the columns, for
 /// every pass but the last reads the loads again; narrow stores come at the end.
 Schedule chunked(const Plan& plan, bool safe) {
-  const auto& code = plan.program.code;
+  const auto& code = plan.code;
   int count = static_cast<int>(code.size()), deepest = 0, deepest_store = -1;
   std::vector<int> depth(code.size());
   for (int n = 0; n < count; ++n) {
     for_operands(code[n], [&](int v) { depth[n] = std::max(depth[n], depth[v]); });
-    if (is_result(code[n].kind) && !plan.narrow[n]) deepest_store = std::max(deepest_store, depth[n]);
+    if (is_result(code[n].kind) && !plan.code[n].narrow) deepest_store = std::max(deepest_store, depth[n]);
     if (is_reduction(code[n].kind)) deepest = std::max(deepest, ++depth[n]);
   }
   int store_phase = deepest_store == deepest ? deepest : deepest - 1;
@@ -196,13 +266,13 @@ Schedule chunked(const Plan& plan, bool safe) {
     std::vector<bool> rows(code.size()), points(code.size());
     for (int n = count - 1; n >= 0; --n) {
       bool store = is_result(code[n].kind);
-      if (plan.narrow[n] && !is_reduction(code[n].kind)) {
+      if (plan.code[n].narrow && !is_reduction(code[n].kind)) {
         rows[n] = p == (store ? deepest + 1 : depth[n]);
         continue;
       }
       if (store && p == store_phase) points[n] = true;
       if (is_reduction(code[n].kind) && depth[n] == p + 1) points[n] = true;
-      if (points[n]) for_operands(code[n], [&](int v) { points[v] = points[v] || !plan.narrow[v]; });
+      if (points[n]) for_operands(code[n], [&](int v) { points[v] = points[v] || !plan.code[v].narrow; });
     }
     for (int n = 0; n < count; ++n)
       if (rows[n]) phase.rows.push_back(step_of(plan, n));
@@ -219,7 +289,10 @@ Plan make_plan(const TileProgram& program) {
   check(program);
   Plan plan;
   plan.program = program;
-  find_narrow(plan);
+  plan.code = with_chains(program);
+  for (auto& i : plan.code)
+    if (i.narrow && !is_result(i.kind)) i.narrow_out = plan.narrows++;
+  plan.any_narrow = plan.narrows > 0;
   plan.random.resize(program.operands.size());
   for (const auto& i : program.code) {
     plan.any_column |= i.kind == Kind::column;
@@ -231,11 +304,10 @@ Plan make_plan(const TileProgram& program) {
   }
   std::vector<bool> along(program.operands.size());
   plan.down.resize(program.operands.size());
-  for (std::size_t n = 0; n < program.code.size(); ++n) {
-    const auto& i = program.code[n];
-    plan.whole_rows |= is_reduction(i.kind) || i.kind == Kind::column || (i.kind == Kind::store && plan.narrow[n]);
+  for (const auto& i : plan.code) {
+    plan.whole_rows |= is_reduction(i.kind) || i.kind == Kind::column || (i.kind == Kind::store && i.narrow);
     for (int o : {i.operand, i.index})
-      if (o >= 0) (plan.narrow[n] ? plan.down : along)[o] = true;
+      if (o >= 0) (i.narrow ? plan.down : along)[o] = true;
   }
   for (std::size_t o = 0; o < along.size(); ++o) plan.whole_rows |= plan.down[o] && along[o];
   for (bool safe : {false, true}) {

@@ -8,12 +8,23 @@
 namespace rw::tile {
 
 using Kind = TileProgram::Kind;
-using Instruction = TileProgram::Instruction;
 
 constexpr bool is_source(Kind kind) { return kind <= Kind::normal; }
 constexpr bool is_reduction(Kind kind) { return kind == Kind::sum || kind == Kind::max || kind == Kind::min; }
 constexpr bool is_result(Kind kind) { return kind == Kind::store || kind == Kind::total; }
 constexpr bool is_random(Kind kind) { return kind == Kind::uniform || kind == Kind::normal; }
+
+/// An instruction of the program, or several cheap operations that go through the tile together.
+struct Instruction {
+  Kind kind;
+  op::Code code;
+  bool narrow;  ///< one element a row
+  int operand, index;
+  int narrow_out = -1;  ///< register of a narrow value
+  std::int8_t inputs = 0;
+  int in[simd::Chain::most] = {};
+  simd::Chain chain = {};
+};
 
 /// One instruction at its place, with all that binding a run needs.
 struct Step {
@@ -24,8 +35,6 @@ struct Step {
   op::Code code = 0;
   bool narrow = false;
   bool plain = false;  ///< a full load of the program's dtype: it may stay where it is
-  std::int8_t inputs = 0;
-  int in[3] = {-1, -1, -1};
   int operand = -1, index = -1;
 };
 
@@ -49,10 +58,9 @@ struct Schedule {
 /// computed again in each). Each in two forms: fast loads a value where it is first used; safe loads everything first.
 struct Plan {
   TileProgram program;
-  std::vector<bool> narrow;     ///< by instruction
-  std::vector<int> narrow_out;  ///< register of a narrow value
-  std::vector<bool> random;     ///< by operand: a key
-  std::vector<bool> down;       ///< by operand: read one element a row
+  std::vector<Instruction> code;
+  std::vector<bool> random;  ///< by operand: a key
+  std::vector<bool> down;    ///< by operand: read one element a row
   int narrows = 0;
   bool any_narrow = false;  ///< some value is narrow: columns cannot be merged with rows
   bool any_column = false;  ///< positions along the last axis matter

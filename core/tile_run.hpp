@@ -22,6 +22,7 @@ struct Bound {
   Kind kind = Kind::load;
   bool flat = false;        ///< rows lie end to end in all operands: one long row
   bool narrow = false;      ///< one element a row
+  bool padded = false;      ///< narrow, and all in registers: they are worked on to their ends
   bool one_row = false;     ///< the value is the same in all rows of the tile
   bool one_column = false;  ///< the value is the same in all columns
   union {
@@ -29,7 +30,9 @@ struct Bound {
     simd::ReduceKernel reduce;
     simd::MoveKernel move;
   };
-  simd::Span in[3], out;
+  simd::Span in[simd::Chain::most], out;
+  simd::Chain chain;                    ///< of an apply: none, or what is done with the inputs
+  std::int8_t inputs = 0;               ///< of a chain
   Index in_column = 0, out_column = 0;  ///< moves
   const Memory* memory = nullptr;       ///< gather and random: the operand; `index`: of the row numbers
   const Memory* index = nullptr;

@@ -23,6 +23,29 @@ using ApplyKernel = void (*)(Index rows, Index columns, const Span* in, const Sp
 using ReduceKernel = void (*)(Index rows, Index columns, const Span& in, void* out, bool first);
 inline constexpr Index reduce_block = 256;
 
+/// Cheap operations in one pass, each on the value so far, x, and an operand, y: what takes one value a row has the next number.
+enum class Link : std::uint8_t {
+  take = 0,           ///< y
+  add = 2,            ///< x + y
+  subtract = 4,       ///< x - y
+  subtract_from = 6,  ///< y - x
+  multiply = 8,       ///< x y
+  square = 10,        ///< x x
+};
+struct Chain {
+  static constexpr int most = 8;
+  int count = 0;                    ///< 0: no chain
+  Link links[most] = {};            ///< the first takes
+  std::int8_t operands[most] = {};  ///< y of each: its place among the inputs
+};
+
+/// out = the chain on rows x columns elements, with the bits of its operations one after another. An operand may be the very same memory as
+/// out, as for apply kernels.
+using ChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, const Span& out);
+
+/// out[i] = the sum of what the chain makes of row i, as ReduceKernel has it.
+using SumChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, void* out, bool first);
+
 /// Copies rows x columns elements with any strides (in elements) from one dtype to another. To integers it truncates and saturates, NaN
 /// gives 0; to bool nonzero (NaN too) gives 1.
 using MoveKernel = void (*)(Index rows, Index columns, const void* in, Index in_row, Index in_column, void* out, Index out_row,
@@ -31,8 +54,10 @@ using MoveKernel = void (*)(Index rows, Index columns, const void* in, Index in_
 struct TileKernels {
   struct Set {
     ApplyKernel apply[op::All::size][8];  ///< [code][form]; null where the form has more operands than the operation
-    ReduceKernel reduce[3][2];            ///< [sum, max, min][0: elements, 1: one value a row]
-    MoveKernel load[5], store[5];         ///< [dtype of the memory]
+    ChainKernel chain;
+    SumChainKernel sum_chain;
+    ReduceKernel reduce[3][2];     ///< [sum, max, min][0: elements, 1: one value a row]
+    MoveKernel load[5], store[5];  ///< [dtype of the memory]
   };
   Isa isa;  ///< what this table was really compiled for
   Set f32, f64;

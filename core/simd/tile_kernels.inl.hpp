@@ -94,6 +94,101 @@ void apply(Index rows, Index columns, const Span* in, const Span& out) {
   if constexpr (Op::arity == 3) apply_rows<Op, T, form>(rows, columns, in, out, Numbers<0, 1, 2>{});
 }
 
+// n batches, from element j of each operand on, through a chain.
+template <int n, class T>
+[[gnu::always_inline]] inline void pass(const Chain& chain, const T* const* x, Index j, Pack<T> (&value)[n]) {
+  using B = Pack<T>;
+  const T* first = x[chain.operands[0]];
+#pragma GCC unroll 8
+  for (int i = 0; i < n; ++i) value[i] = static_cast<int>(chain.links[0]) & 1 ? B(*first) : B::load_unaligned(first + j + i * B::size);
+  for (int k = 1; k < chain.count; ++k) {
+    const T* y = x[chain.operands[k]];
+    auto each = [&](auto&& f) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (int i = 0; i < n; ++i) value[i] = f(value[i], B::load_unaligned(y + j + i * B::size));
+    };
+    auto each_with_one = [&](auto&& f) __attribute__((always_inline)) {
+      const B one(*y);
+#pragma GCC unroll 8
+      for (int i = 0; i < n; ++i) value[i] = f(value[i], one);
+    };
+    auto add = [](const B& a, const B& b) { return a + b; };
+    auto subtract = [](const B& a, const B& b) { return a - b; };
+    auto subtract_from = [](const B& a, const B& b) { return b - a; };
+    auto multiply = [](const B& a, const B& b) { return a * b; };
+    switch (static_cast<int>(chain.links[k])) {
+      case 2: each(add); break;
+      case 3: each_with_one(add); break;
+      case 4: each(subtract); break;
+      case 5: each_with_one(subtract); break;
+      case 6: each(subtract_from); break;
+      case 7: each_with_one(subtract_from); break;
+      case 8: each(multiply); break;
+      case 9: each_with_one(multiply); break;
+      default:
+#pragma GCC unroll 8
+        for (int i = 0; i < n; ++i) value[i] = value[i] * value[i];
+    }
+  }
+}
+
+// The operands of a chain in one row; the first `columns` elements of all, padded to a batch.
+template <class T>
+struct ChainRow {
+  const T* x[Chain::most];
+  alignas(64) T padded[Chain::most][Pack<T>::size];
+
+  void move_to(Index row, const Span* in, int inputs) {
+    for (int i = 0; i < inputs; ++i) x[i] = static_cast<const T*>(in[i].data) + row * in[i].row;
+  }
+  // The last `columns` elements, fewer than a batch, from element j on; what follows them is of no use.
+  Pack<T> end(const Chain& chain, Index j, Index columns) {
+    const T* padded_x[Chain::most];
+    for (int k = 0; k < chain.count; ++k) {
+      if (chain.links[k] == Link::square) continue;
+      const int i = chain.operands[k];
+      const bool one = static_cast<int>(chain.links[k]) & 1;
+      Pack<T>(T(1)).store_aligned(padded[i]);
+      copy_short(one ? x[i] : x[i] + j, padded[i], one ? 1 : columns);
+      padded_x[i] = padded[i];
+    }
+    Pack<T> value[1];
+    pass(chain, padded_x, 0, value);
+    return value[0];
+  }
+};
+
+inline constexpr int chain_batches = 8;  // that are in registers at once: a link costs them little more than one
+
+template <class T>
+void chain(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, const Span& out) {
+  using B = Pack<T>;
+  constexpr Index lanes = B::size;
+  ChainRow<T> row;
+  for (Index r = 0; r < rows; ++r) {
+    T* y = static_cast<T*>(out.data) + r * out.row;
+    row.move_to(r, in, inputs);
+    if (columns < lanes) {
+      write_short<T>(row.end(chain, 0, columns), y, columns);
+      continue;
+    }
+    const Index whole = columns / lanes * lanes;
+    B value[chain_batches], one[1], last[1];
+    if (whole < columns) pass(chain, row.x, columns - lanes, last);
+    Index j = 0;
+    for (; j + chain_batches * lanes <= whole; j += chain_batches * lanes) {
+      pass(chain, row.x, j, value);
+#pragma GCC unroll 8
+      for (int i = 0; i < chain_batches; ++i) value[i].store_unaligned(y + j + i * lanes);
+    }
+    for (; j < whole; j += lanes) {
+      pass(chain, row.x, j, one);
+      one[0].store_unaligned(y + j);
+    }
+    if (whole < columns) last[0].store_unaligned(y + columns - lanes);
+  }
+}
+
 struct Sum {
   template <class T>
   static constexpr T identity = 0;
@@ -171,6 +266,42 @@ void reduce(Index rows, Index columns, const Span& in, void* out, bool first) {
   }
 }
 
+// The sums of what a chain makes, in the order of reduce.
+template <class T>
+void sum_chain(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, void* out, bool first) {
+  using B = Pack<T>;
+  constexpr Index lanes = B::size;
+  ChainRow<T> row;
+  for (Index r = 0; r < rows; ++r) {
+    T& y = static_cast<T*>(out)[r];
+    row.move_to(r, in, inputs);
+    B total(first ? T(0) : y);
+    for (Index begin = 0; begin < columns; begin += reduce_block) {
+      const Index end = columns - begin < reduce_block ? columns : begin + reduce_block;
+      B sum[4] = {B(T(0)), B(T(0)), B(T(0)), B(T(0))}, value[chain_batches], one[1];
+      Index j = begin;
+      for (; j + chain_batches * lanes <= end; j += chain_batches * lanes) {
+        pass(chain, row.x, j, value);
+#pragma GCC unroll 8
+        for (int i = 0; i < chain_batches; ++i) sum[i % 4] += value[i];
+      }
+      for (int k = 0; j < end; j += lanes, k = (k + 1) % 4) {
+        if (j + lanes <= end) {
+          pass(chain, row.x, j, one);
+        } else {
+          alignas(64) T buffer[lanes] = {};
+          write_short<T>(row.end(chain, j, end - j), buffer, end - j);
+          one[0] = B::load_aligned(buffer);
+        }
+        sum[k] += one[0];
+      }
+      const B block = join_lanes<Sum, T, int(lanes) / 2>((sum[0] + sum[1]) + (sum[2] + sum[3]), typename Count<int(lanes)>::type{});
+      total = first && begin == 0 ? block : total + block;
+    }
+    if (columns > 0) y = total.data[0];
+  }
+}
+
 // What lies in memory for a dtype: bool as a byte.
 struct Truth8 {
   unsigned char bits;
@@ -227,6 +358,8 @@ constexpr TileKernels::Set make_set(op::List<Op...>) {
   TileKernels::Set set{};
   int code = 0;
   (fill_forms<Op, T>(set.apply[code++], Numbers<0, 1, 2, 3, 4, 5, 6, 7>{}), ...);
+  set.chain = &chain<T>;
+  set.sum_chain = &sum_chain<T>;
   set.reduce[0][0] = &reduce<Sum, T, false>;
   set.reduce[0][1] = &reduce<Sum, T, true>;
   set.reduce[1][0] = &reduce<Extreme<1>, T, false>;
