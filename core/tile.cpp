@@ -25,11 +25,11 @@ void Run::for_segments(F&& f) {
   Index inner = extent_[axes_ - 1];
   for (Index row = begin_; row < end_;) {
     Index within = row % inner, outer = row / inner, count = std::min(inner - within, end_ - row);
-    for (auto& m : scratch_.memory) m.base = m.origin + static_cast<std::uintptr_t>(within * m.row * m.size);
+    for (auto& m : memory_) m.base = m.origin + static_cast<std::uintptr_t>(within * m.row * m.size);
     for (int a = axes_ - 2; a >= 0; --a) {
       Index at = outer % extent_[a];
       outer /= extent_[a];
-      for (auto& m : scratch_.memory) m.base += static_cast<std::uintptr_t>(at * m.stride[a] * m.size);
+      for (auto& m : memory_) m.base += static_cast<std::uintptr_t>(at * m.stride[a] * m.size);
     }
     f(count);
     row += count;
@@ -38,11 +38,11 @@ void Run::for_segments(F&& f) {
 
 void Run::check() {
   for_segments([&](Index rows) {
-    for (const auto& i : plan_.program.code) {
+    for (const auto& i : plan_->program.code) {
       if (i.kind != Kind::gather) continue;
-      const auto& index = scratch_.memory[i.index];
-      check_indices(plan_.program.operands[i.index], reinterpret_cast<const void*>(index.base), rows, columns_, index.row,
-                    i.narrow ? 0 : index.column, scratch_.memory[i.operand].rows);
+      const auto& index = memory_[i.index];
+      check_indices(plan_->program.operands[i.index], reinterpret_cast<const void*>(index.base), rows, columns_, index.row,
+                    i.narrow ? 0 : index.column, memory_[i.operand].rows);
     }
   });
 }
@@ -56,15 +56,15 @@ void Run::execute() {
 void Run::tile(Index row, Index rows) {
   auto move_to = [&](const List& list, Index column) {
     if (list.begin == list.end) return;
-    for (auto& m : scratch_.memory) m.place = m.base + static_cast<std::uintptr_t>((row * m.row + column * m.column) * m.size);
+    for (auto& m : memory_) m.place = m.base + static_cast<std::uintptr_t>((row * m.row + column * m.column) * m.size);
     for (int p = list.patch_begin; p < list.patch_end; ++p) {
-      const auto& patch = scratch_.patches[p];
+      const auto& patch = patches_[p];
       *patch.slot = reinterpret_cast<void*>(patch.memory->place);
     }
   };
   for (std::size_t phase = 0; phase < schedule_->phases.size(); ++phase) {
-    const List& narrow = scratch_.lists[2 * phase];
-    const List& points = scratch_.lists[2 * phase + 1];
+    const List& narrow = lists_[2 * phase];
+    const List& points = lists_[2 * phase + 1];
     move_to(narrow, 0);
     play(narrow, rows, 1, 0);
     if (points.begin == points.end) continue;
@@ -79,19 +79,19 @@ void Run::tile(Index row, Index rows) {
 
 /// Operands whose tiles lie end to end; the processor sees to what it can of others. Past the last tile it fetches in vain, and no harm.
 void Run::look_ahead(Index rows, Index columns, Index steps) {
-  scratch_.pieces.clear();
+  pieces_.clear();
   Index lines = 0;
-  for (const auto& m : scratch_.memory) {
+  for (const auto& m : memory_) {
     if (!m.walked || m.column != 1 || (columns == columns_ && m.row != columns_)) continue;
     const Index bytes = rows * columns * m.size, line = 64;
-    scratch_.pieces.push_back({reinterpret_cast<const std::byte*>(m.place) + bytes, bytes / line});
+    pieces_.push_back({reinterpret_cast<const std::byte*>(m.place) + bytes, bytes / line});
     lines += bytes / line;
   }
   lines_a_step_ = lines / steps + 1;
 }
 
 void Run::fetch_some() {
-  auto& pieces = scratch_.pieces;
+  auto& pieces = pieces_;
   for (Index left = lines_a_step_; left > 0 && !pieces.empty();) {
     auto& piece = pieces.back();
     const Index lines = std::min(left, piece.lines);
@@ -105,13 +105,13 @@ void Run::fetch_some() {
 void Run::play(const List& list, Index rows, Index columns, Index column) {
   for (int n = list.begin; n < list.end; ++n) {
     if (far_) fetch_some();
-    const Bound& b = scratch_.bound[n];
+    const Bound& b = bound_[n];
     Index r = b.one_row ? 1 : rows, c = b.one_column || b.narrow ? 1 : columns;
     switch (b.kind) {
       case Kind::apply:
         if (b.chain.count > 0) {
-          b.flat ? kernels_.chain(1, rows * columns, b.in, b.inputs, b.chain, b.out)
-                 : kernels_.chain(rows, columns, b.in, b.inputs, b.chain, b.out);
+          b.flat ? kernels_->chain(1, rows * columns, b.in, b.inputs, b.chain, b.out)
+                 : kernels_->chain(rows, columns, b.in, b.inputs, b.chain, b.out);
         } else if (b.narrow) {
           b.apply(1, b.padded ? narrow_stride_ / size_ : rows, b.in, b.out);
         } else if (b.flat) {
@@ -122,7 +122,7 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
         break;
       case Kind::sum:
         if (b.chain.count > 0) {
-          kernels_.sum_chain(rows, columns, b.in, b.inputs, b.chain, b.out.data, column == 0);
+          kernels_->sum_chain(rows, columns, b.in, b.inputs, b.chain, b.out.data, column == 0);
           break;
         }
         [[fallthrough]];
@@ -166,7 +166,7 @@ Index rows_of(const Shape& space) {
 
 void Tile::run(const Shape& space, const TileOperand* operands, Index begin, Index end) const {
   if (begin >= end || space.size() == 0) return;
-  tile::Run run(impl_->plan, impl_->kernels, space, operands, begin, end);
+  auto& run = tile::Run::of(impl_->plan, impl_->kernels, space, operands, begin, end);
   if (impl_->plan.any_gather) run.check();
   run.execute();
 }
@@ -179,9 +179,9 @@ void Tile::run(const Shape& space, const TileOperand* operands, bool split) cons
   int parts = split && plan.cost * static_cast<double>(space.size()) > worthwhile ? threads() : 1;
   bool along = plan.any_total || rows < parts;  // columns are divided
   if (parts == 1 || (along && plan.whole_rows)) return run(space, operands, 0, rows);
-  tile::Run(plan, impl_->kernels, space, operands, 0, rows).check();
+  if (plan.any_gather) tile::Run::of(plan, impl_->kernels, space, operands, 0, rows).check();
   if (!along) {
-    parallel(parts, rows, 1, [&](Index begin, Index end) { tile::Run(plan, impl_->kernels, space, operands, begin, end).execute(); });
+    parallel(parts, rows, 1, [&](Index begin, Index end) { tile::Run::of(plan, impl_->kernels, space, operands, begin, end).execute(); });
     return;
   }
   const int last = space.rank() - 1;
@@ -194,7 +194,7 @@ void Tile::run(const Shape& space, const TileOperand* operands, bool split) cons
       moved[o].counter += static_cast<std::uint64_t>(step);
       if (!plan.random[o]) moved[o].data = static_cast<std::byte*>(moved[o].data) + step * size_of(plan.program.operands[o]);
     }
-    tile::Run(plan, impl_->kernels, share, moved.data(), 0, rows).execute();
+    tile::Run::of(plan, impl_->kernels, share, moved.data(), 0, rows).execute();
   });
 }
 

@@ -1,5 +1,6 @@
 // Compiling tile programs: checks, depths, schedules, registers.
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <rewind/core/format.hpp>
 #include <rewind/core/tile_plan.hpp>
@@ -288,6 +289,8 @@ Schedule chunked(const Plan& plan, bool safe) {
 Plan make_plan(const TileProgram& program) {
   check(program);
   Plan plan;
+  static std::atomic<std::uint64_t> next{1};
+  plan.serial = next++;
   plan.program = program;
   plan.code = with_chains(program);
   for (auto& i : plan.code)
@@ -314,6 +317,9 @@ Plan make_plan(const TileProgram& program) {
     plan.whole[safe] = whole(plan, safe);
     plan.chunked[safe] = chunked(plan, safe);
   }
+  for (const auto* schedule : {&plan.whole[false], &plan.chunked[false]})
+    for (const auto& h : schedule->hazards)
+      if (std::find(plan.hazards.begin(), plan.hazards.end(), h) == plan.hazards.end()) plan.hazards.push_back(h);
   return plan;
 }
 

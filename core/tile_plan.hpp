@@ -46,6 +46,7 @@ struct Phase {
 /// A store that comes before the last read of another operand: if both are the same memory, the schedule would read what it wrote.
 struct Hazard {
   int store, read;
+  bool operator==(const Hazard&) const = default;
 };
 
 struct Schedule {
@@ -58,6 +59,7 @@ struct Schedule {
 /// computed again in each). Each in two forms: fast loads a value where it is first used; safe loads everything first.
 struct Plan {
   TileProgram program;
+  std::uint64_t serial;  ///< of all plans of the process, from 1
   std::vector<Instruction> code;
   std::vector<bool> random;  ///< by operand: a key
   std::vector<bool> down;    ///< by operand: read one element a row
@@ -69,6 +71,7 @@ struct Plan {
   bool whole_rows = false;        ///< columns cannot be divided: row reductions, narrow stores, positions, operands read both ways
   double cost = 0;                ///< rough nanoseconds a point
   Schedule whole[2], chunked[2];  ///< [safe]
+  std::vector<Hazard> hazards;    ///< of all of them
 };
 
 Plan make_plan(const TileProgram& program);

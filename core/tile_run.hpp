@@ -9,6 +9,7 @@ namespace rw::tile {
 /// An operand in this run: strides along the collapsed axes, and its place at the tile at hand. For random numbers `place` counts elements.
 struct Memory {
   std::uintptr_t origin = 0, base = 0, place = 0;
+  std::uintptr_t begin = 0;         ///< bytes from where the operand begins to where the run does
   Index size = 0;                   ///< bytes of an element; 1 for random numbers
   Index stride[max_rank + 1] = {};  ///< elements: row axes, outermost first
   Index row = 0, column = 0;        ///< elements: innermost row axis, columns
@@ -49,41 +50,37 @@ struct List {
   int begin = 0, end = 0, patch_begin = 0, patch_end = 0;
 };
 
-/// Reused from run to run by each thread, so that a run allocates nothing.
-struct Scratch {
-  std::vector<Memory> memory;
-  std::vector<Bound> bound;  ///< the first `bound_count`
-  std::vector<Patch> patches;
-  int bound_count = 0, patch_count = 0;
-  std::vector<List> lists;  ///< two a phase: rows, points
-  /// Memory without gaps that the next tile touches.
-  struct Piece {
-    const std::byte* at;
-    Index lines;  ///< of the cache
-  };
-  std::vector<Piece> pieces;
-  struct Location {
-    simd::Span span;
-    const Memory* memory = nullptr;  ///< null: a register
-    bool one_column = false;
-  };
-  std::vector<Location> location;
-  std::byte* registers = nullptr;
-  Index register_bytes = 0;
-  ~Scratch();
-  std::byte* reserve(Index bytes);
+/// Where a value is.
+struct Location {
+  simd::Span span;
+  const Memory* memory = nullptr;  ///< null: a register
+  bool one_column = false;
 };
 
+/// Memory without gaps that the next tile touches.
+struct Piece {
+  const std::byte* at;
+  Index lines;  ///< of the cache
+};
+
+/// A program bound to a space and to operands: schedule, registers, kernels. Each thread keeps some, for in a loop a program meets the same
+/// shapes again, at other addresses: those alone are set anew then. Nothing is allocated where the one before needed as much.
 class Run {
  public:
-  Run(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin, Index end);
+  /// This thread's, of rows begin .. end-1; it holds until the next call.
+  static Run& of(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin,
+                 Index end);
   void check();  ///< the indices of gathers
   void execute();
 
  private:
+  bool serves(const Plan& plan, const Shape& space, const TileOperand* operands, Index begin, Index end) const;
+  void bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin,
+               Index end);
+  void point_to(const TileOperand* operands);
   void collapse(const Shape& space);
   void choose();
-  bool aliased(const Hazard& h) const { return scratch_.memory[h.store].data == scratch_.memory[h.read].data; }
+  bool aliased(const Hazard& h) const { return memory_[h.store].data == memory_[h.read].data; }
   void bind();
   void bind_steps(const std::vector<Step>& steps, bool points);
   void bind_source(Bound& b, const Step& step, const Memory* direct);
@@ -99,14 +96,23 @@ class Run {
   void look_ahead(Index rows, Index columns, Index steps);
   void fetch_some();
 
-  const Plan& plan_;
-  const simd::TileKernels::Set& kernels_;
-  Scratch& scratch_;
-  DType dtype_;
-  Index size_;                       ///< bytes of an element of a register
+  const Plan* plan_ = nullptr;
+  const simd::TileKernels::Set* kernels_ = nullptr;
+  std::uint64_t serial_ = 0;   ///< of the plan
+  std::vector<Index> form_;    ///< what it is bound to: space, rows, strides
+  std::vector<bool> aliases_;  ///< and which hazards are
+  std::vector<Memory> memory_;
+  std::vector<Bound> bound_;  ///< the first bound_count_
+  std::vector<Patch> patches_;
+  int bound_count_ = 0, patch_count_ = 0;
+  std::vector<List> lists_;  ///< two a phase: rows, points
+  std::vector<Piece> pieces_;
+  std::vector<Location> location_;
+  DType dtype_ = DType::f32;
+  Index size_ = 0;                   ///< bytes of an element of a register
   Index extent_[max_rank + 1] = {};  ///< row axes, outermost first
   int axes_ = 0;
-  Index columns_ = 1, begin_, end_;
+  Index columns_ = 1, begin_ = 0, end_ = 0;
   bool safe_ = false;
   bool far_ = false;  ///< what it touches lies beyond L2: each tile fetches what the next one touches
   Index lines_a_step_ = 0;

@@ -1,4 +1,4 @@
-// Cheap operations in one pass: the bits of the same operations one after another.
+// Cheap operations in one pass: the bits of the same operations one after another. Programs that run again, bound as before.
 #include <random>
 #include <rewind/core/simd/tile_kernels.hpp>
 
@@ -91,4 +91,33 @@ TEST_CASE("tile: chains of cheap operations have the bits of the operations one 
         }
   });
   CHECK(compared >= 552);
+}
+
+TEST_CASE("tile: what a program was bound to is used again only where all is as it was") {
+  Builder b(DType::f32);
+  const int x = b.load(b.operand(DType::f32)), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(b.operand(DType::f32))));
+  b.store(y, b.operand(DType::f32));
+  b.store(b.apply<op::Add>(b.apply<op::Multiply>(x, y), x), b.operand(DType::f32));
+  std::mt19937_64 bits(5);
+  auto pick = [&](Index n) { return static_cast<Index>(bits() % static_cast<std::uint64_t>(n)); };
+  for_isas([&](Isa isa) {
+    Tile kept(b.program, isa);
+    for (int k = 0; k < 300; ++k) {
+      const Index rows = 1 + pick(3), columns = 15 + pick(3), row = columns + pick(2), begin = pick(rows),
+                  end = begin + 1 + pick(rows - begin);
+      const bool aliased = pick(3) == 0, shared = pick(3) == 0, one = pick(3) == 0;
+      auto results = [&](Tile& tile) {
+        std::vector<Buffer> buffers;
+        for (unsigned o = 0; o < 4; ++o) buffers.push_back(random_buffer(DType::f32, 60, o));
+        TileOperand operands[] = {operand(buffers[0], {row, 1}), operand(buffers[1], {shared ? 0 : row, one ? 0 : 1}),
+                                  operand(buffers[aliased ? 0 : 2], {row, 1}), operand(buffers[3], {row, 1})};
+        tile.run({rows, columns}, operands, begin, end);
+        std::vector<std::byte> all;
+        for (const auto& buffer : buffers) all.insert(all.end(), buffer.bytes.begin(), buffer.bytes.end());
+        return all;
+      };
+      Tile fresh(b.program, isa);
+      CHECK_MESSAGE(results(kept) == results(fresh), std::string(name(isa)) << " run " << k);
+    }
+  });
 }
