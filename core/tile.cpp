@@ -113,7 +113,7 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
           b.flat ? kernels_->chain(1, rows * columns, b.in, b.inputs, b.chain, b.out)
                  : kernels_->chain(rows, columns, b.in, b.inputs, b.chain, b.out);
         } else if (b.narrow) {
-          b.apply(1, b.padded ? narrow_stride_ / size_ : rows, b.in, b.out);
+          b.apply(1, narrow_stride_ / size_, b.in, b.out);  // registers to their ends: whole vectors
         } else if (b.flat) {
           b.apply(1, rows * columns, b.in, b.out);
         } else {

@@ -109,35 +109,34 @@ void Run::bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, const
 
 /// Drops row axes of extent 1, joins row axes that every operand walks as one, and columns with rows where nothing depends on rows.
 void Run::collapse(const Shape& space) {
-  auto& memory = memory_;
   int rank = space.rank();
   columns_ = rank ? space[rank - 1] : 1;
-  auto all = [&](auto&& holds) { return std::all_of(memory.begin(), memory.end(), holds); };
+  auto all = [&](auto&& holds) { return std::all_of(memory_.begin(), memory_.end(), holds); };
   for (int i = 0; i + 1 < rank; ++i) {
     if (space[i] == 1) continue;
     bool joins = axes_ > 0 && all([&](const Memory& m) { return m.stride[axes_ - 1] == m.stride[i] * space[i]; });
     if (!joins) ++axes_;
     extent_[axes_ - 1] = joins ? extent_[axes_ - 1] * space[i] : space[i];
-    for (auto& m : memory) m.stride[axes_ - 1] = m.stride[i];
+    for (auto& m : memory_) m.stride[axes_ - 1] = m.stride[i];
   }
   if (axes_ == 0) {
     extent_[axes_++] = 1;
-    for (auto& m : memory) m.stride[0] = 0;
+    for (auto& m : memory_) m.stride[0] = 0;
   }
   if (axes_ == 1) {
-    for (auto& m : memory) m.begin = static_cast<std::uintptr_t>(begin_ * m.stride[0] * m.size);
+    for (auto& m : memory_) m.begin = static_cast<std::uintptr_t>(begin_ * m.stride[0] * m.size);
     extent_[0] = end_ - begin_;
     begin_ = 0;
     end_ = extent_[0];
     bool flat = !plan_->any_narrow && !plan_->any_column && !plan_->any_total && extent_[0] > 1;
     if (flat && (columns_ == 1 || all([&](const Memory& m) { return m.stride[0] == m.column * columns_; }))) {
       if (columns_ == 1)
-        for (auto& m : memory) m.column = m.stride[0];
+        for (auto& m : memory_) m.column = m.stride[0];
       columns_ *= extent_[0];
       extent_[0] = end_ = 1;
     }
   }
-  for (auto& m : memory) m.row = m.stride[axes_ - 1];
+  for (auto& m : memory_) m.row = m.stride[axes_ - 1];
 }
 
 /// Schedule and tile: registers of 256 to 4096 elements, 24 KB in all where that is possible. Whole rows are kept together up to 256 KB
@@ -289,11 +288,9 @@ void Run::bind_apply(Bound& b, const Step& step) {
   bool reduces = is_reduction(step.kind), flat = !reduces && !b.narrow && b.out.row == tile_columns_;
   int form = 0;
   const auto& i = plan_->code[step.instruction];
-  b.padded = b.narrow && !reduces && !location_[step.instruction].memory;
   for (int k = 0; k < i.inputs; ++k) {
     const auto& from = location_[i.in[k]];
     b.in[k] = from.span;
-    b.padded = b.padded && !from.memory;
     bool one = from.one_column && (reduces || (!b.narrow && tile_columns_ > 1));
     form |= one << k;
     flat = flat && from.span.row == (one ? 0 : tile_columns_);

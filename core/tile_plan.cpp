@@ -146,11 +146,11 @@ std::vector<Instruction> with_chains(const TileProgram& program) {
 Step step_of(const Plan& plan, int n) {
   const auto& i = plan.code[n];
   return {.instruction = n,
-          .out = plan.code[n].narrow_out,
+          .out = i.narrow_out,
           .kind = i.kind,
           .code = i.code,
-          .narrow = plan.code[n].narrow,
-          .plain = i.kind == Kind::load && !plan.code[n].narrow && plan.program.operands[i.operand] == plan.program.dtype,
+          .narrow = i.narrow,
+          .plain = i.kind == Kind::load && !i.narrow && plan.program.operands[i.operand] == plan.program.dtype,
           .operand = i.operand,
           .index = i.index};
 }

@@ -22,8 +22,7 @@ struct Memory {
 struct Bound {
   Kind kind = Kind::load;
   bool flat = false;        ///< rows lie end to end in all operands: one long row
-  bool narrow = false;      ///< one element a row
-  bool padded = false;      ///< narrow, and all in registers: they are worked on to their ends
+  bool narrow = false;      ///< one element a row, in a register
   bool one_row = false;     ///< the value is the same in all rows of the tile
   bool one_column = false;  ///< the value is the same in all columns
   union {
