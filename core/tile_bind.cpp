@@ -169,7 +169,7 @@ void Run::bind() {
   for (const auto& phase : schedule_->phases) steps += phase.rows.size() + phase.points.size();
   if (bound_.size() < steps) {
     bound_.resize(steps);
-    patches_.resize((simd::Chain::most + 1) * steps);  // operands, result
+    patches_.resize((simd::Chain::most_inputs + 1) * steps);  // operands, result
   }
   bound_count_ = patch_count_ = 0;
   lists_.clear();
@@ -182,6 +182,7 @@ void Run::bind() {
 
 void Run::bind_steps(const std::vector<Step>& steps, bool points) {
   List list{bound_count_, 0, patch_count_, 0};
+  int before = -1;  // instruction of the last bound step, if it is a chain
   auto follow = [&](void*& slot, const Memory* m) {
     if (m) patches_[patch_count_++] = {&slot, m};
   };
@@ -197,11 +198,20 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
       }
     }
     if (step.kind == Kind::store && !step.narrow && location_[plan_->code[step.instruction].in[0]].memory == m) continue;
+    const auto& instruction = plan_->code[step.instruction];
+    if (step.kind == Kind::sum && instruction.chain.count == 0 && instruction.in[0] == before) {
+      to = {{register_of(step), 1}, nullptr, true};
+      bound_[bound_count_ - 1].sums = to.span.data;
+      before = -1;
+      continue;
+    }
+    before = instruction.chain.count > 0 ? step.instruction : -1;
     auto& b = bound_[bound_count_++];
     b.kind = step.kind;
     b.narrow = step.narrow;
     b.one_row = b.one_column = false;
     b.chain.count = 0;
+    b.sums = nullptr;
     const Memory* direct = points && step.store >= 0 ? &memory_[step.store] : nullptr;
     if (direct && direct->column != 1 && columns_ != 1) direct = nullptr;
     if (is_source(step.kind)) {
@@ -209,10 +219,8 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
       if (step.kind == Kind::load || step.kind == Kind::gather) follow(b.in[0].data, m);
       if (step.kind == Kind::gather) follow(b.in[1].data, b.index);
       follow(b.out.data, to.memory);
-    } else if (step.kind == Kind::total) {
-      bind_total(b, step, m);
     } else if (step.kind == Kind::store) {
-      const auto& from = location_[plan_->code[step.instruction].in[0]];
+      const auto& from = location_[instruction.in[0]];
       b.move = kernels_->store[static_cast<int>(plan_->program.operands[step.operand])];
       b.in[0] = from.span;
       b.in_column = step.narrow || from.one_column ? 0 : 1;
@@ -221,15 +229,16 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
       follow(b.in[0].data, from.memory);
       follow(b.out.data, m);
     } else {
-      if (direct) {
+      if (step.kind == Kind::total) {  // added to in place, row after row
+        to = {{nullptr, 0}, m, false};
+      } else if (direct) {
         to = {{nullptr, direct->row}, direct, false};
       } else {
         to = {{register_of(step), step.narrow ? 1 : tile_columns_}, nullptr, step.narrow};
       }
       b.out = to.span;
       bind_apply(b, step);
-      const auto& i = plan_->code[step.instruction];
-      for (int k = 0; k < i.inputs; ++k) follow(b.in[k].data, location_[i.in[k]].memory);
+      for (int k = 0; k < instruction.inputs; ++k) follow(b.in[k].data, location_[instruction.in[k]].memory);
       follow(b.out.data, to.memory);
     }
   }
@@ -271,21 +280,8 @@ void Run::bind_source(Bound& b, const Step& step, const Memory* direct) {
   b.out_column = 1;
 }
 
-/// The memory is added to in place, row after row.
-void Run::bind_total(Bound& b, const Step& step, const Memory* m) {
-  const auto& from = location_[plan_->code[step.instruction].in[0]];
-  bool one = from.one_column && tile_columns_ > 1;
-  b.kind = Kind::apply;
-  b.flat = false;
-  b.apply = kernels_->apply[op::code<op::Add>][one ? 2 : 0];
-  b.in[0] = b.out = {nullptr, 0};
-  b.in[1] = from.span;
-  for (void** slot : {&b.in[0].data, &b.out.data}) patches_[patch_count_++] = {slot, m};
-  if (from.memory) patches_[patch_count_++] = {&b.in[1].data, from.memory};
-}
-
 void Run::bind_apply(Bound& b, const Step& step) {
-  bool reduces = is_reduction(step.kind), flat = !reduces && !b.narrow && b.out.row == tile_columns_;
+  bool reduces = is_reduction(step.kind) || step.kind == Kind::total, flat = !reduces && !b.narrow && b.out.row == tile_columns_;
   int form = 0;
   const auto& i = plan_->code[step.instruction];
   for (int k = 0; k < i.inputs; ++k) {
@@ -298,8 +294,8 @@ void Run::bind_apply(Bound& b, const Step& step) {
   b.flat = flat;
   b.chain = i.chain;
   b.inputs = i.inputs;
-  for (int k = 0; k < i.chain.count; ++k)  // one value a row: the next number
-    b.chain.links[k] = static_cast<simd::Link>(static_cast<int>(i.chain.links[k]) + (form >> i.chain.operands[k] & 1));
+  for (int k = 0; k < i.chain.count; ++k)
+    if (simd::reads(i.chain.links[k]) && form >> i.chain.operands[k] & 1) b.chain.links[k] = with(i.chain.links[k], simd::Form::one_a_row);
   if (i.chain.count > 0) return;
   if (reduces) {
     b.reduce = kernels_->reduce[static_cast<int>(step.kind) - static_cast<int>(Kind::sum)][form];

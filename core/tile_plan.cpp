@@ -1,7 +1,6 @@
 // Compiling tile programs: checks, depths, schedules, registers.
 #include <algorithm>
 #include <atomic>
-#include <optional>
 #include <rewind/core/format.hpp>
 #include <rewind/core/tile_plan.hpp>
 
@@ -71,76 +70,6 @@ std::vector<bool> find_narrow(const TileProgram& program) {
     }
   }
   return narrow;
-}
-
-/// The link that an operation is where value `v` is what was made so far; none if it is not cheap enough.
-std::optional<simd::Link> link_of(const TileProgram::Instruction& i, int v) {
-  if (i.kind != Kind::apply || i.narrow) return {};
-  if (i.code == op::code<op::Add>) return simd::Link::add;
-  if (i.code == op::code<op::Subtract>) return v == i.a ? simd::Link::subtract : simd::Link::subtract_from;
-  if (i.code == op::code<op::Multiply>) return simd::Link::multiply;
-  if (i.code == op::code<op::Square>) return simd::Link::square;
-  return {};
-}
-
-/// Appends an operation to a chain that ends with `v`, or that begins with it. False if it has no room.
-bool extend(simd::Chain& chain, Instruction& to, const TileProgram::Instruction& i, int v) {
-  auto append = [&](simd::Link link, int operand) {
-    int at = static_cast<int>(std::find(to.in, to.in + to.inputs, operand) - to.in);
-    if (chain.count == simd::Chain::most || at == simd::Chain::most) return false;
-    if (at == to.inputs) to.in[to.inputs++] = operand;
-    chain.links[chain.count] = link;
-    chain.operands[chain.count++] = static_cast<std::int8_t>(at);
-    return true;
-  };
-  if (chain.count == 0) append(simd::Link::take, v);
-  return append(*link_of(i, v), i.b < 0 ? to.in[0] : v == i.a ? i.b : i.a);
-}
-
-/// What runs: the program with chains of cheap operations, of which nobody else reads what lies between, in one instruction each.
-std::vector<Instruction> with_chains(const TileProgram& program) {
-  const auto narrow = find_narrow(program);
-  const auto& from = program.code;
-  const int count = static_cast<int>(from.size());
-  std::vector<int> uses(from.size()), length(from.size(), 1), number(from.size(), -1);
-  std::vector<Instruction> made(from.size());
-  std::vector<bool> joined(from.size());
-  for (const auto& i : from) for_operands(i, [&](int v) { ++uses[v]; });
-  for (int n = 0; n < count; ++n) {
-    const auto& i = from[n];
-    auto& to = made[n] = {.kind = i.kind, .code = i.code, .narrow = narrow[n], .operand = i.operand, .index = i.index};
-    int before = -1;  // the longest chain that this one goes on
-    for_operands(i, [&](int v) {
-      if (uses[v] == 1 && link_of(from[v], from[v].a) && link_of(i, v) && (before < 0 || length[v] > length[before])) before = v;
-    });
-    if (i.kind == Kind::sum && uses[i.a] == 1 && link_of(from[i.a], from[i.a].a)) before = i.a;
-    if (before >= 0) {
-      Instruction longer = made[before];
-      longer.inputs = made[before].chain.count ? longer.inputs : 0;
-      bool fits = longer.chain.count || extend(longer.chain, longer, from[before], from[before].a);
-      if (i.kind == Kind::sum && fits) {
-        longer.kind = Kind::sum;
-        longer.narrow = true;
-      } else {
-        fits = fits && extend(longer.chain, longer, i, before);
-      }
-      if (fits) {
-        to = longer;
-        length[n] = length[before] + 1;
-        joined[before] = true;
-        continue;
-      }
-    }
-    for_operands(i, [&](int v) { to.in[to.inputs++] = v; });
-  }
-  std::vector<Instruction> code;
-  for (int n = 0; n < count; ++n) {
-    if (joined[n]) continue;
-    number[n] = static_cast<int>(code.size());
-    code.push_back(made[n]);
-    for (int k = 0; k < made[n].inputs; ++k) code.back().in[k] = number[made[n].in[k]];
-  }
-  return code;
 }
 
 Step step_of(const Plan& plan, int n) {
@@ -292,7 +221,7 @@ Plan make_plan(const TileProgram& program) {
   static std::atomic<std::uint64_t> next{1};
   plan.serial = next++;
   plan.program = program;
-  plan.code = with_chains(program);
+  plan.code = with_chains(program, find_narrow(program));
   for (auto& i : plan.code)
     if (i.narrow && !is_result(i.kind)) i.narrow_out = plan.narrows++;
   plan.any_narrow = plan.narrows > 0;

@@ -22,7 +22,7 @@ struct Instruction {
   int operand, index;
   int narrow_out = -1;  ///< register of a narrow value
   std::int8_t inputs = 0;
-  int in[simd::Chain::most] = {};
+  int in[simd::Chain::most_inputs] = {};
   simd::Chain chain = {};
 };
 
@@ -75,6 +75,8 @@ struct Plan {
 };
 
 Plan make_plan(const TileProgram& program);
+/// The instructions of a program, by which values are narrow.
+std::vector<Instruction> with_chains(const TileProgram& program, const std::vector<bool>& narrow);
 
 /// Sources that are not plain copies; rows x columns elements to out with row stride out_row.
 void gather(Index rows, Index columns, DType data_dtype, DType index_dtype, DType out_dtype, const void* data, Index row, Index column,

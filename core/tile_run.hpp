@@ -30,9 +30,10 @@ struct Bound {
     simd::ReduceKernel reduce;
     simd::MoveKernel move;
   };
-  simd::Span in[simd::Chain::most], out;
+  simd::Span in[simd::Chain::most_inputs], out;
   simd::Chain chain;                    ///< of an apply: none, or what is done with the inputs
   std::int8_t inputs = 0;               ///< of a chain
+  void* sums = nullptr;                 ///< of the rows of what a chain makes
   Index in_column = 0, out_column = 0;  ///< moves
   const Memory* memory = nullptr;       ///< gather and random: the operand; `index`: of the row numbers
   const Memory* index = nullptr;
@@ -83,7 +84,6 @@ class Run {
   void bind();
   void bind_steps(const std::vector<Step>& steps, bool points);
   void bind_source(Bound& b, const Step& step, const Memory* direct);
-  void bind_total(Bound& b, const Step& step, const Memory* m);
   void bind_apply(Bound& b, const Step& step);
   void* register_of(const Step& step) const {
     return step.narrow ? narrow_registers_ + narrow_stride_ * step.out : registers_ + register_stride_ * step.out;

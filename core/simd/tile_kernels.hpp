@@ -23,17 +23,26 @@ using ApplyKernel = void (*)(Index rows, Index columns, const Span* in, const Sp
 using ReduceKernel = void (*)(Index rows, Index columns, const Span& in, void* out, bool first);
 inline constexpr Index reduce_block = 256;
 
-/// Cheap operations in one pass, each on the value so far, x, and an operand, y: what takes one value a row has the next number.
+/// Cheap operations in one pass, each on the value so far, x, and y: elements of an operand, with the next number one value a row of it,
+/// and with the one after that what was put aside.
 enum class Link : std::uint8_t {
   take = 0,           ///< y
-  add = 2,            ///< x + y
-  subtract = 4,       ///< x - y
-  subtract_from = 6,  ///< y - x
-  multiply = 8,       ///< x y
-  square = 10,        ///< x x
+  add = 3,            ///< x + y
+  subtract = 6,       ///< x - y
+  subtract_from = 9,  ///< y - x
+  multiply = 12,      ///< x y
+  square = 15,        ///< x x
+  negate = 16,        ///< -x
+  aside = 17,         ///< x is put aside; the next link takes
 };
+enum class Form : std::uint8_t { elements, one_a_row, aside };
+constexpr Link with(Link link, Form form) { return static_cast<Link>(static_cast<int>(link) + static_cast<int>(form)); }
+/// Whether an operand is read, and in which form, if so.
+constexpr bool reads(Link link) { return link < Link::square && static_cast<int>(link) % 3 != static_cast<int>(Form::aside); }
+constexpr bool reads_one(Link link) { return reads(link) && static_cast<int>(link) % 3 == static_cast<int>(Form::one_a_row); }
+
 struct Chain {
-  static constexpr int most = 8;
+  static constexpr int most = 24, most_inputs = 12;
   int count = 0;                    ///< 0: no chain
   Link links[most] = {};            ///< the first takes
   std::int8_t operands[most] = {};  ///< y of each: its place among the inputs
@@ -43,8 +52,12 @@ struct Chain {
 /// out, as for apply kernels.
 using ChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, const Span& out);
 
-/// out[i] = the sum of what the chain makes of row i, as ReduceKernel has it.
-using SumChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, void* out, bool first);
+/// sums[i] = the sum of what the chain makes of row i, as ReduceKernel has it; that goes to out too, if it has data.
+using SumChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, const Span& out, void* sums,
+                                bool first);
+
+/// to[j] += what the chain makes of column j, row after row.
+using TotalChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, void* to);
 
 /// Copies rows x columns elements with any strides (in elements) from one dtype to another. To integers it truncates and saturates, NaN
 /// gives 0; to bool nonzero (NaN too) gives 1.
@@ -56,6 +69,7 @@ struct TileKernels {
     ApplyKernel apply[op::All::size][8];  ///< [code][form]; null where the form has more operands than the operation
     ChainKernel chain;
     SumChainKernel sum_chain;
+    TotalChainKernel total_chain;
     ReduceKernel reduce[3][2];     ///< [sum, max, min][0: elements, 1: one value a row]
     MoveKernel load[5], store[5];  ///< [dtype of the memory]
   };

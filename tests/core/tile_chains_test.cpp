@@ -9,8 +9,8 @@ using namespace rw::test;
 
 namespace {
 
-/// A chain of random operations on a [rows, columns] space, then a store or the sum of each row. With `apart`, each value between is stored
-/// as well: then somebody reads it, and it is made alone.
+/// A program of random cheap operations on a [rows, columns] space: values that are read once, twice and more often, narrow ones, row sums
+/// and totals. With `apart`, each value is stored as well: then somebody else reads it, and each operation is done alone.
 struct ChainTest {
   std::mt19937_64 bits;
   Index rows, columns;
@@ -18,58 +18,114 @@ struct ChainTest {
   Builder builder;
   std::vector<Buffer> buffers;
   std::vector<TileOperand> operands;
-  bool sum;
+  std::vector<int> full, narrow;           ///< values to read
+  std::vector<std::pair<int, bool>> made;  ///< what was computed: value, narrow
+  struct Result {
+    int operand;
+    Index count;
+    int total_of = -1;  ///< operand, where `apart` stored what is added to this one
+  };
+  std::vector<Result> results;
 
   ChainTest(unsigned seed, Index r, Index c, DType d, bool apart) : bits(seed), rows(r), columns(c), dtype(d), builder(d) {
-    buffers.reserve(32);
-    const int length = 2 + pick(2 * simd::Chain::most);
-    sum = pick(3) == 0;
-    std::vector<int> between;
-    const bool in_place = !sum && pick(2) == 0;
-    const int first = in_place ? load_of(columns, 1, false) : load();
-    int x = first;
+    buffers.reserve(2000);
+    const bool in_place = pick(3) == 0;
+    for (int k = 0; k < 3; ++k) full.push_back(k == 0 && in_place ? load_of(columns, 1, false) : load());
+    narrow.push_back(load_of(1, 0, true));
+    const int length = 2 + pick(30);
     for (int k = 0; k < length; ++k) {
-      const int y = pick(6) == 0 ? first : load();
-      switch (pick(5)) {
-        case 0: x = builder.apply<op::Add>(x, y); break;
-        case 1: x = builder.apply<op::Subtract>(x, y); break;
-        case 2: x = builder.apply<op::Subtract>(y, x); break;
-        case 3: x = builder.apply<op::Multiply>(y, x); break;
-        case 4: x = builder.apply<op::Square>(x); break;
+      if (pick(8) == 0) {
+        narrow.push_back(builder.reduce(Kind::sum, read(full)));
+        made.push_back({narrow.back(), true});
+        continue;
       }
-      x = pick(4) ? x : builder.apply<op::Tanh>(x);  // keeps numbers finite, and ends a chain
-      between.push_back(x);
+      if (pick(12) == 0) {
+        full.push_back(tree(1 + pick(5)));
+        continue;
+      }
+      const bool one = pick(5) == 0;
+      auto& values = one ? narrow : full;
+      const int x = read(values);
+      const int y = one ? read(narrow) : pick(4) == 0 ? read(narrow) : pick(3) == 0 ? load() : read(full);
+      values.push_back(apply(x, y, one));
+      made.push_back({values.back(), one});
     }
-    if (apart)
-      for (int v : between) builder.store(v, memory(columns, 1));
-    if (sum)
-      builder.store(builder.reduce(Kind::sum, x), memory(1, 0));
-    else
-      builder.store(x, in_place ? 0 : memory(columns, 1));
+    for (auto [value, one] : made)
+      if (apart) builder.store(value, memory(one ? 1 : columns, one ? 0 : 1));
+    for (int k = pick(3); k > 0; --k) {
+      const int x = read(full), stored = apart ? memory(columns, 1) : -1;
+      if (apart) builder.store(x, stored);
+      const int to = memory(0, 1);
+      builder.add({.kind = Kind::total, .a = x, .operand = to});
+      results.push_back({to, columns, stored});
+    }
+    const int y = full.back();
+    const int sum = pick(2) ? builder.reduce(Kind::sum, y) : -1;
+    if (sum >= 0) {
+      results.push_back({memory(1, 0), rows});
+      builder.store(sum, results.back().operand);
+    }
+    results.push_back({in_place ? 0 : memory(columns, 1), rows * columns});
+    builder.store(y, results.back().operand);
   }
 
   int pick(int n) { return static_cast<int>(bits() % static_cast<unsigned>(n)); }
+  /// One of the values, rather one of the last.
+  int read(const std::vector<int>& values) {
+    const int n = static_cast<int>(values.size());
+    return values[static_cast<std::size_t>(pick(2) ? n - 1 : pick(n))];
+  }
+  int apply(int x, int y, bool one) {
+    switch (pick(7)) {
+      case 0: return builder.apply<op::Add>(x, y, -1, one);
+      case 1: return builder.apply<op::Subtract>(x, y, -1, one);
+      case 2: return builder.apply<op::Subtract>(y, x, -1, one);
+      case 3: return builder.apply<op::Multiply>(y, x, -1, one);
+      case 4: return builder.apply<op::Square>(builder.apply<op::Tanh>(x, -1, -1, one), -1, -1, one);
+      case 5: return builder.apply<op::Negate>(x, -1, -1, one);
+      default: return builder.apply<op::Tanh>(x, -1, -1, one);  // keeps numbers finite, and ends a chain
+    }
+  }
+  /// Values that are read once each, down to `depth` operations.
+  int tree(int depth) {
+    if (depth == 0) return pick(3) ? load() : read(full);
+    const int x = tree(pick(4) ? depth - 1 : 0), y = tree(pick(4) ? depth - 1 : 0);
+    made.push_back({pick(2) ? builder.apply<op::Subtract>(x, y) : builder.apply<op::Multiply>(x, y), false});
+    return made.back().first;
+  }
   int memory(Index row, Index column) {
-    buffers.push_back(random_buffer(dtype, static_cast<std::size_t>(rows * columns), static_cast<unsigned>(buffers.size())));
+    buffers.push_back(random_buffer(dtype, static_cast<std::size_t>(rows * columns), static_cast<unsigned>(row + 3 * column)));
     operands.push_back(operand(buffers.back(), {row, column}));
     return builder.operand(dtype);
   }
-  int load_of(Index row, Index column, bool narrow) { return builder.load(memory(row, column), narrow); }
-  /// Of elements, of one value a row, of one row, of one value, or narrow.
+  int load_of(Index row, Index column, bool one) { return builder.load(memory(row, column), one); }
+  /// Of elements, of one value a row, of one row, of one value.
   int load() {
     switch (pick(6)) {
       case 0: return load_of(1, 0, false);
       case 1: return load_of(0, 1, false);
       case 2: return load_of(0, 0, false);
-      case 3: return load_of(1, 0, true);
       default: return load_of(columns, 1, false);
     }
   }
-  /// What the last store wrote.
+  /// What it wrote, one result after the other; totals where `apart` are added up here.
   std::vector<std::byte> run(Isa isa) {
+    std::vector<Buffer> before = buffers;
     Tile(builder.program, isa).run({rows, columns}, operands.data(), false);
-    const auto& written = buffers[static_cast<std::size_t>(builder.program.code.back().operand)];
-    return {written.bytes.begin(), written.bytes.begin() + (sum ? rows : rows * columns) * size_of(dtype)};
+    std::vector<std::byte> all;
+    for (const auto& result : results) {
+      auto& written = buffers[static_cast<std::size_t>(result.operand)];
+      if (result.total_of >= 0) {
+        written = before[static_cast<std::size_t>(result.operand)];
+        const auto& added = buffers[static_cast<std::size_t>(result.total_of)];
+        for (Index i = 0; i < rows * columns; ++i) {
+          const double x = written.get(i % columns), y = added.get(i);
+          written.set(i % columns, dtype == DType::f32 ? static_cast<float>(x) + static_cast<float>(y) : x + y);
+        }
+      }
+      all.insert(all.end(), written.bytes.begin(), written.bytes.begin() + result.count * size_of(dtype));
+    }
+    return all;
   }
 };
 
