@@ -54,6 +54,8 @@ void matmul_steps(DType dtype, Index m, Index n, Index rows, Index steps, const 
   detail::visit_product("matmul_steps", dtype, [&]<class T>(T) {
     detail::GroupedMatrix<T> left{static_cast<const T*>(a), a_row, 1, rows, a_step};
     detail::GroupedMatrix<T> right{static_cast<const T*>(b), b_row, 1, rows, b_step};
+    if (rows == 1)  // one group instead of many
+      for (auto* x : {&left, &right}) *x = {x->data, x->step, 1, steps, 0};
     detail::Product<T> product{m, n, rows * steps, left, right, nullptr, static_cast<T*>(c), c_row, accumulate};
     detail::run_product(detail::product_table(isa()).of<T>(), product, split);
   });
