@@ -260,33 +260,31 @@ template <class S, class T>
 void copy(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row) {
   constexpr int L = lanes<S, T>;
   using B = Batch<S, T>;
-  Index done = 0;  // rows
   if (column == 1) {
     const Index whole = columns / L * L;
-    for (; done < rows; ++done) {
-      const T* source = from + done * row;
-      T* target = to + done * to_row;
+    for (Index i = 0; i < rows; ++i) {
+      const T* source = from + i * row;
+      T* target = to + i * to_row;
       for (Index j = 0; j < whole; j += L) B::load_unaligned(source + j).store_unaligned(target + j);
       for (Index j = whole; j < columns; ++j) target[j] = source[j];
     }
-  } else if (row == 1 && columns >= L) {
+  } else if (row == 1 && rows >= L && columns >= L) {
     using R = typename B::register_type;
-    const Index whole = columns / L * L;
-    done = rows / L * L;
-    for (Index j = 0; j < whole; j += L)
-      for (Index i = 0; i < done; i += L) {
+    // Squares; the last ones of a row or column overlap those before.
+    for (Index j = 0; j < columns; j += L)
+      for (Index i = 0; i < rows; i += L) {
+        const Index left = columns - j < L ? columns - L : j, top = rows - i < L ? rows - L : i;
         R square[L];
 #pragma GCC unroll 16
-        for (int r = 0; r < L; ++r) square[r] = B::load_unaligned(from + (j + r) * column + i).data;
+        for (int r = 0; r < L; ++r) square[r] = B::load_unaligned(from + (left + r) * column + top).data;
         transpose<1>(square);
 #pragma GCC unroll 16
-        for (int r = 0; r < L; ++r) B(square[r]).store_unaligned(to + (i + r) * to_row + j);
+        for (int r = 0; r < L; ++r) B(square[r]).store_unaligned(to + (top + r) * to_row + left);
       }
-    for (Index i = 0; i < done; ++i)
-      for (Index j = whole; j < columns; ++j) to[i * to_row + j] = from[i + j * column];
+  } else {
+    for (Index i = 0; i < rows; ++i)
+      for (Index j = 0; j < columns; ++j) to[i * to_row + j] = from[i * row + j * column];
   }
-  for (; done < rows; ++done)
-    for (Index j = 0; j < columns; ++j) to[done * to_row + j] = from[done * row + j * column];
 }
 
 /// Twelve chains: three times the latency of a multiply-add on one port; with two operands they take fourteen of sixteen registers.
