@@ -37,19 +37,24 @@ constexpr int panels_at_once() {
 /// Rows of B from one line that is fetched to the next.
 inline constexpr int some = 4;
 
-/// What a tile fetches meanwhile: to L1 the rows of C that the next tile begins with; and to L2, where its kind does, a line at every so
-/// many rows of B, `step` bytes from one to the next. Tiles take it by reference: a copy on the stack is read in larger pieces than it was
-/// written in, so it waits for all stores before it, those of the last tile into C.
+/// Lines of the cache, `step` bytes from one to the next.
+struct Stretch {
+  const char* at = nullptr;
+  Index step = 0;
+};
+
+/// What a tile fetches meanwhile: to L1 the rows of C that the next tile begins with; and to L2, where its kind does, a line of the next
+/// panel at each row of B, and a line of other memory at every so many. Tiles take it by reference: a copy on the stack is read in larger
+/// pieces than it was written in, so it waits for all stores before it, those of the last tile into C.
 template <class T>
 struct TileFetches {
   const T* c;
   Index rows;
-  const char* ahead = nullptr;
-  Index step = 0;
+  Stretch panel = {}, other = {};
 };
 
 /// C [R, P panels of V vectors] over k rows of B: the accumulators stay in registers.
-template <class S, class T, int R, int V, int P, int Every>
+template <class S, class T, int R, int V, int P, bool Panel, bool Other>
 void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, Index c_row, bool accumulate,
           const TileFetches<T>& fetches) {
   constexpr int L = lanes<S, T>;
@@ -74,8 +79,11 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
     b += b_row;
   };
   const T* next = fetches.c;
-  [[maybe_unused]] const char* ahead = fetches.ahead;
-  [[maybe_unused]] const Index step = fetches.step;
+  [[maybe_unused]] Stretch panel = fetches.panel, other = fetches.other;
+  auto fetch = [](Stretch & lines) __attribute__((always_inline)) {
+    __builtin_prefetch(lines.at, 0, 2);
+    lines.at += lines.step;
+  };
   // While the last rows of B pass, but for the time that the farthest memory takes.
   const Index span = fetches.rows * some, first = k < 2 * span ? 0 : k - 2 * span;
   Index s = 0;
@@ -87,10 +95,8 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
     }
 #pragma GCC unroll 16
     for (int q = 0; q < some; ++q) {
-      if (Every == 1 || (Every == some && q == 0)) {
-        __builtin_prefetch(ahead, 0, 2);
-        ahead += step;
-      }
+      if constexpr (Panel) fetch(panel);
+      if (Other && q == 0) fetch(other);
       row(s + q);
     }
   }
@@ -111,21 +117,20 @@ struct Tiles {
     TileFunction<T> of[S::rows];
   };
   Row one[S::vectors];            ///< one[V - 1].of[R - 1]: R rows of one panel's first V vectors
-  Row fetching;                   ///< of a whole panel, fetching a line at each row of B: it costs a tile 4 %, so few tiles do it
-  Row fetching_some;              ///< a line at each fourth row
+  Row fetching[2][2];             ///< of a whole panel: [the next panel][other memory]. The former costs a tile 4 %, so few tiles do it
   TileFunction<T> wide[S::rows];  ///< wide[R - 1]: at_once[R - 1] panels
   int at_once[S::rows];
 
-  template <int V, int Every, int... I>
+  template <int V, bool Panel, bool Other, int... I>
   static constexpr Row row(std::integer_sequence<int, I...>) {
-    return {{tile<S, T, I + 1, V, 1, Every>...}};
+    return {{tile<S, T, I + 1, V, 1, Panel, Other>...}};
   }
   template <int... V, int... I>
   static constexpr Tiles make(std::integer_sequence<int, V...>, std::integer_sequence<int, I...> rows) {
-    return {{row<V + 1, 0>(rows)...},
-            row<S::vectors, 1>(rows),
-            row<S::vectors, some>(rows),
-            {tile<S, T, I + 1, S::vectors, panels_at_once<S, I + 1>(), 0>...},
+    constexpr int all = S::vectors;
+    return {{row<V + 1, false, false>(rows)...},
+            {{row<all, false, false>(rows), row<all, false, true>(rows)}, {row<all, true, false>(rows), row<all, true, true>(rows)}},
+            {tile<S, T, I + 1, all, panels_at_once<S, I + 1>(), false, false>...},
             {panels_at_once<S, I + 1>()...}};
   }
 };
@@ -141,23 +146,23 @@ inline constexpr Index k_block = 256;
 /// A line of the cache, in bytes.
 inline constexpr Index line = 64;
 
-/// Where the next tile of fetching_some over k rows of B begins to fetch, `step` bytes from line to line: a column of lines of the first
-/// piece. Where lines are neighbours it ends with the piece, else it may go on. Null when all is done.
-inline const char* next_stretch(Fetches& f, Index k, Index& step) {
-  if (f.count == 0) return nullptr;
+/// What the next tile over k rows of B fetches of other memory: a column of lines of the first piece. Where lines are neighbours it ends
+/// with the piece, else it may go on. Null when all is done.
+inline Stretch next_stretch(Fetches& f, Index k) {
+  if (f.count == 0) return {};
   const Ahead& piece = *f.pieces;
   const Index lines = k / some, left = piece.rows - f.row;
-  const char* at = static_cast<const char*>(piece.data) + f.row * piece.stride + f.column;
-  step = piece.stride == line && left < lines ? left * line / lines : piece.stride;
+  const Stretch next{static_cast<const char*>(piece.data) + f.row * piece.stride + f.column,
+                     piece.stride == line && left < lines ? left * line / lines : piece.stride};
   f.row += lines;
-  if (f.row < piece.rows) return at;
+  if (f.row < piece.rows) return next;
   f.row = 0;
   f.column += line;
-  if (f.column < piece.bytes) return at;
+  if (f.column < piece.bytes) return next;
   f.column = 0;
   ++f.pieces;
   --f.count;
-  return at;
+  return next;
 }
 
 /// All rows of one panel, by tiles of these V vectors. Where `next`, the memory that is read after it, is given, the first tiles fetch it;
@@ -178,12 +183,10 @@ void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_
       const Index r = least + (i < larger), after_i = i + 1 < blocks ? i + 1 : 0;
       TileFetches<T> fetched{after_i ? to + r * c_row : last ? next_c : c, least + (after_i < larger)};
       const auto* row = &all.one[vectors - 1];
-      if (i < fetches) {
-        fetched.ahead = after + i * k * share;
-        fetched.step = share;
-        row = &all.fetching;
-      } else if (vectors == S::vectors && block.meanwhile && (fetched.ahead = next_stretch(*block.meanwhile, k, fetched.step))) {
-        row = &all.fetching_some;
+      if (vectors == S::vectors) {
+        if (i < fetches) fetched.panel = {after + i * k * share, share};
+        if (block.meanwhile) fetched.other = next_stretch(*block.meanwhile, k);
+        row = &all.fetching[fetched.panel.at != nullptr][fetched.other.at != nullptr];
       }
       row->of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, fetched);
       a += r * block.a_row;

@@ -239,11 +239,16 @@ TEST_CASE_TEMPLATE("matmul: what is fetched meanwhile changes no bit, and is han
     detail::fill_panels(kernels, {b.data(), n, 1, k, 0}, 0, k, 0, n, panels.data(), k * kernels.columns);
     const auto expected = reference(m, n, k, a, b, std::vector<T>(static_cast<std::size_t>(m * n)), isa);
     auto left_of = [&](std::vector<Ahead> pieces) {
-      detail::Fetches f{pieces.data(), static_cast<Index>(pieces.size())};
-      std::vector<T> c(expected.size());
-      kernels.multiply({m, n, k, a.data(), k, panels.data(), kernels.columns, k * kernels.columns, c.data(), n, false, false, &f});
-      CHECK(same(c, expected));
-      return std::array<Index, 3>{f.count, f.row, f.column};
+      std::array<Index, 3> left[2];
+      for (bool far : {false, true}) {  // whether the next panel is fetched too
+        detail::Fetches f{pieces.data(), static_cast<Index>(pieces.size())};
+        std::vector<T> c(expected.size());
+        kernels.multiply({m, n, k, a.data(), k, panels.data(), kernels.columns, k * kernels.columns, c.data(), n, false, far, &f});
+        CHECK(same(c, expected));
+        left[far] = {f.count, f.row, f.column};
+      }
+      CHECK(left[0] == left[1]);
+      return left[0];
     };
     std::vector<char> memory(static_cast<std::size_t>(lines + 200) * 64);
     using Left = std::array<Index, 3>;
