@@ -161,15 +161,14 @@ template <class T>
 void sum_chain(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, const Span& out, void* sums, bool first) {
   using B = Pack<T>;
   constexpr Index lanes = B::size;
+  Blocks<Sum, T> blocks(sums, columns, first);
   ChainRow<T> row;
   for (Index r = 0; r < rows; ++r) {
     T* y = out.data ? static_cast<T*>(out.data) + r * out.row : nullptr;
-    T& s = static_cast<T*>(sums)[r];
     row.move_to(r, in, inputs);
-    B total(first ? T(0) : s);
     for (Index begin = 0; begin < columns; begin += reduce_block) {
       const Index end = columns - begin < reduce_block ? columns : begin + reduce_block;
-      B sum[4] = {B(T(0)), B(T(0)), B(T(0)), B(T(0))}, value[chain_batches], one[1];
+      B sum[4] = {B(T(0)), B(T(0)), B(T(0)), B(T(0))}, value[chain_batches];
       Index j = begin;
       for (; j + chain_batches * lanes <= end; j += chain_batches * lanes) {
         pass(chain, row.x, j, value);
@@ -179,23 +178,27 @@ void sum_chain(Index rows, Index columns, const Span* in, int inputs, const Chai
 #pragma GCC unroll 8
         for (int i = 0; i < chain_batches; ++i) value[i].store_unaligned(y + j + i * lanes);
       }
-      for (int k = 0; j < end; j += lanes, k = (k + 1) % 4) {
-        if (j + lanes <= end) {
-          pass(chain, row.x, j, one);
-          if (y) one[0].store_unaligned(y + j);
-        } else {
-          alignas(64) T buffer[lanes] = {};
-          write_short<T>(row.end(chain, j, end - j), buffer, end - j);
-          if (y) copy_short(buffer, y + j, end - j);
-          one[0] = B::load_aligned(buffer);
+      if (j < end) {
+        B rest[4] = {sum[0], sum[1], sum[2], sum[3]}, one[1];  // by number, which keeps them out of registers
+        for (int k = 0; j < end; j += lanes, k = (k + 1) % 4) {
+          if (j + lanes <= end) {
+            pass(chain, row.x, j, one);
+            if (y) one[0].store_unaligned(y + j);
+          } else {
+            alignas(64) T buffer[lanes] = {};
+            write_short<T>(row.end(chain, j, end - j), buffer, end - j);
+            if (y) copy_short(buffer, y + j, end - j);
+            one[0] = B::load_aligned(buffer);
+          }
+          rest[k] += one[0];
         }
-        sum[k] += one[0];
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k) sum[k] = rest[k];
       }
-      const B block = join_lanes<Sum, T, int(lanes) / 2>((sum[0] + sum[1]) + (sum[2] + sum[3]), typename Count<int(lanes)>::type{});
-      total = first && begin == 0 ? block : total + block;
+      blocks.add((sum[0] + sum[1]) + (sum[2] + sum[3]));
     }
-    if (columns > 0) s = total.data[0];
   }
+  blocks.join();
 }
 
 }  // namespace

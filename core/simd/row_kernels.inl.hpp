@@ -86,9 +86,66 @@ Pack<T> join_lanes(const Pack<T>& x, Numbers<i...> all) {
   }
 }
 
-// Up to reduce_block columns of a row, in lane 0: four chains of batches, then their lanes.
+// Lanes without bit D of x, then of y, become neighbours by it; with Upper the lanes with it.
+template <int D, bool Upper, class T, int... i>
+Pack<T> halves(const Pack<T>& x, const Pack<T>& y, Numbers<i...>) {
+  constexpr int lanes = sizeof...(i);
+  return Pack<T>(__builtin_shufflevector(x.data, y.data, ((i & ~D) + (Upper ? D : 0) + (i & D ? lanes : 0))...));
+}
+
+// The first 2 D batches as trees over their lanes, each in the lane of its number: what join_lanes does to one.
+template <class Reduction, class T, int D, int... i>
+void join_batches(Pack<T>* x, Numbers<i...> all) {
+  if constexpr (D > 0) {
+#pragma GCC unroll 8
+    for (int k = 0; k < D; ++k) x[k] = Reduction::join(halves<D, false>(x[k], x[k + D], all), halves<D, true>(x[k], x[k + D], all));
+    join_batches<Reduction, T, D / 2>(x, all);
+  }
+}
+
+// Rows' blocks of reduce_block columns, in order, go into what their row has. Their lanes are joined for several at a time: one tree takes
+// ten times as long as the additions it has, for each waits for the one before.
+template <class Reduction, class T>
+class Blocks {
+ public:
+  Blocks(void* out, Index columns, bool first)
+      : y_(static_cast<T*>(out)), a_row_((columns + reduce_block - 1) / reduce_block), first_(first) {}
+  void add(const Pack<T>& block) {
+    block.store_aligned(pending_[count_]);
+    if (++count_ == lanes) join();
+  }
+  void join() {
+    if (count_ > lanes / 4) {
+      Pack<T> x[lanes];
+#pragma GCC unroll 16
+      for (int k = 0; k < lanes; ++k) x[k] = Pack<T>::load_aligned(pending_[k < count_ ? k : 0]);
+      join_batches<Reduction, T, lanes / 2>(x, all_lanes());
+      x[0].store_aligned(pending_[0]);
+      for (int k = 0; k < count_; ++k) put(pending_[0][k]);
+    } else {
+      for (int k = 0; k < count_; ++k) put(join_lanes<Reduction, T, lanes / 2>(Pack<T>::load_aligned(pending_[k]), all_lanes()).data[0]);
+    }
+    count_ = 0;
+  }
+
+ private:
+  static constexpr int lanes = Pack<T>::size;
+  static constexpr auto all_lanes() { return typename Count<lanes>::type{}; }
+  void put(T block) {
+    *y_ = first_ && at_ == 0 ? block : Reduction::join(Pack<T>(*y_), Pack<T>(block)).data[0];
+    if (++at_ == a_row_) at_ = 0, ++y_;
+  }
+
+  T* y_;
+  Index a_row_, at_ = 0;
+  bool first_;
+  int count_ = 0;
+  alignas(64) T pending_[lanes][lanes];
+};
+
+// Up to reduce_block columns of a row: four chains of batches.
 template <class Reduction, class T, bool one_a_row>
-Pack<T> reduce_row(const T* x, Index n, const Pack<T>& fixed) {
+Pack<T> reduce_block_of(const T* x, Index n, const Pack<T>& fixed) {
   using B = Pack<T>;
   constexpr Index lanes = B::size;
   const B none(Reduction::template identity<T>);
@@ -108,25 +165,20 @@ Pack<T> reduce_row(const T* x, Index n, const Pack<T>& fixed) {
       sum[k] = Reduction::join(sum[k], B::load_aligned(buffer));
     }
   }
-  return join_lanes<Reduction, T, int(lanes) / 2>(Reduction::join(Reduction::join(sum[0], sum[1]), Reduction::join(sum[2], sum[3])),
-                                                  typename Count<int(lanes)>::type{});
+  return Reduction::join(Reduction::join(sum[0], sum[1]), Reduction::join(sum[2], sum[3]));
 }
 
 template <class Reduction, class T, bool one_a_row>
 void reduce(Index rows, Index columns, const Span& in, void* out, bool first) {
-  using B = Pack<T>;
+  Blocks<Reduction, T> blocks(out, columns, first);
   for (Index r = 0; r < rows; ++r) {
     const T* x = static_cast<const T*>(in.data) + r * in.row;
-    T& y = static_cast<T*>(out)[r];
-    const B fixed(*x);
-    B total(first ? T(0) : y);
-    for (Index j = 0; j < columns; j += reduce_block) {
-      const Index n = columns - j < reduce_block ? columns - j : reduce_block;
-      const B block = reduce_row<Reduction, T, one_a_row>(one_a_row ? x : x + j, n, fixed);
-      total = first && j == 0 ? block : Reduction::join(total, block);
-    }
-    if (columns > 0) y = total.data[0];
+    const Pack<T> fixed(*x);
+    for (Index j = 0; j < columns; j += reduce_block)
+      blocks.add(
+          reduce_block_of<Reduction, T, one_a_row>(one_a_row ? x : x + j, columns - j < reduce_block ? columns - j : reduce_block, fixed));
   }
+  blocks.join();
 }
 
 }  // namespace
