@@ -39,10 +39,11 @@ bool append(Instruction& to, Link link, int value = -1) {
   return true;
 }
 
+/// What there was is put aside.
 bool append(Instruction& to, const Instruction& links) {
   const auto& chain = links.chain;
   for (int k = 0; k < chain.count; ++k)
-    if (!append(to, chain.links[k], links.in[chain.operands[k]])) return false;
+    if (!append(to, k == 0 && to.chain.count > 0 ? Link::aside : chain.links[k], links.in[chain.operands[k]])) return false;
   return true;
 }
 
@@ -122,7 +123,7 @@ class Chains {
     } else if (first && second) {
       const bool turned = puts_aside(made_[i.b]);
       if (turned && puts_aside(made_[i.a])) return {};
-      fits = append(to, made_[turned ? i.b : i.a]) && append(to, Link::aside) && append(to, made_[turned ? i.a : i.b]) &&
+      fits = append(to, made_[turned ? i.b : i.a]) && append(to, made_[turned ? i.a : i.b]) &&
              append(to, with(turned ? link.first : link.second, simd::Form::aside));
     } else {
       fits = append(to, made_[first ? i.a : i.b]) && append(to, first ? link.first : link.second, first ? i.b : i.a);

@@ -10,10 +10,16 @@ namespace {
 template <int n, class T>
 [[gnu::always_inline]] inline void pass(const Chain& chain, const T* const* x, Index j, Pack<T> (&value)[n]) {
   using B = Pack<T>;
+  const T* begin = x[chain.operands[0]];
   B aside[n];
+  if (reads_one(chain.links[0])) {
 #pragma GCC unroll 8
-  for (int i = 0; i < n; ++i) value[i] = aside[i] = B(T(0));
-  for (int k = 0; k < chain.count; ++k) {
+    for (int i = 0; i < n; ++i) value[i] = aside[i] = B(*begin);
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i) value[i] = aside[i] = B::load_unaligned(begin + j + i * B::size);
+  }
+  for (int k = 1; k < chain.count; ++k) {
     const T* y = x[chain.operands[k]];
     auto each = [&](auto&& f) __attribute__((always_inline)) {
 #pragma GCC unroll 8
@@ -28,14 +34,16 @@ template <int n, class T>
 #pragma GCC unroll 8
       for (int i = 0; i < n; ++i) value[i] = f(value[i], aside[i]);
     };
+    auto put_aside = [&] __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (int i = 0; i < n; ++i) aside[i] = value[i];
+    };
     auto take = [](const B&, const B& b) { return b; };
     auto add = [](const B& a, const B& b) { return a + b; };
     auto subtract = [](const B& a, const B& b) { return a - b; };
     auto subtract_from = [](const B& a, const B& b) { return b - a; };
     auto multiply = [](const B& a, const B& b) { return a * b; };
     switch (static_cast<int>(chain.links[k])) {
-      case 0: each(take); break;
-      case 1: each_with_one(take); break;
       case 3: each(add); break;
       case 4: each_with_one(add); break;
       case 5: each_with_aside(add); break;
@@ -49,16 +57,20 @@ template <int n, class T>
       case 13: each_with_one(multiply); break;
       case 14: each_with_aside(multiply); break;
       case 15:
+        put_aside();
+        each(take);
+        break;
+      case 16:
+        put_aside();
+        each_with_one(take);
+        break;
+      case 18:
 #pragma GCC unroll 8
         for (int i = 0; i < n; ++i) value[i] = value[i] * value[i];
         break;
-      case 16:
-#pragma GCC unroll 8
-        for (int i = 0; i < n; ++i) value[i] = value[i] * B(T(-1));
-        break;
       default:
 #pragma GCC unroll 8
-        for (int i = 0; i < n; ++i) aside[i] = value[i];
+        for (int i = 0; i < n; ++i) value[i] = value[i] * B(T(-1));
     }
   }
 }

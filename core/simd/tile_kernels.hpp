@@ -31,9 +31,9 @@ enum class Link : std::uint8_t {
   subtract = 6,       ///< x - y
   subtract_from = 9,  ///< y - x
   multiply = 12,      ///< x y
-  square = 15,        ///< x x
-  negate = 16,        ///< -x
-  aside = 17,         ///< x is put aside; the next link takes
+  aside = 15,         ///< y, and x is put aside
+  square = 18,        ///< x x
+  negate = 19,        ///< -x
 };
 enum class Form : std::uint8_t { elements, one_a_row, aside };
 constexpr Link with(Link link, Form form) { return static_cast<Link>(static_cast<int>(link) + static_cast<int>(form)); }
@@ -44,7 +44,7 @@ constexpr bool reads_one(Link link) { return reads(link) && static_cast<int>(lin
 struct Chain {
   static constexpr int most = 24, most_inputs = 12;
   int count = 0;                    ///< 0: no chain
-  Link links[most] = {};            ///< the first takes
+  Link links[most] = {};            ///< the first, and it alone, takes
   std::int8_t operands[most] = {};  ///< y of each: its place among the inputs
 };
 
