@@ -45,15 +45,19 @@ double dot(const double* a, const double* b, Index n) {
   return ((chains[0] + chains[1]) + (chains[2] + chains[3])) + ((chains[4] + chains[5]) + (chains[6] + chains[7]));
 }
 
-/// Makes the rows of q [n, width], n <= width, orthonormal by Gram and Schmidt's method, twice over for accuracy: a block of rows against
-/// all before it by products, then one row against another.
+/// Makes the rows of q [n, width], n <= width, orthonormal by Gram and Schmidt's method: a block of rows against all before it by products,
+/// then one row against another. Again where little of a row is left, for that has the rounding errors of all that was taken from it.
 void orthonormalize(double* q, Index n, Index width) {
   constexpr Index block = 16;
+  constexpr double little = 0.1;
   std::vector<double> projection(static_cast<std::size_t>(block * n));
   for (Index begin = 0; begin < n; begin += block) {
     Index rows = std::min(block, n - begin);
     double* p = q + begin * width;
-    for (int pass = 0; pass < 2; ++pass) {
+    for (bool again = true; again;) {
+      again = false;
+      double before[block];
+      for (Index i = 0; i < rows; ++i) before[i] = std::sqrt(dot(p + i * width, p + i * width, width));
       if (begin > 0) {
         matmul(DType::f64, rows, begin, width, {p, width, 1}, {q, 1, width}, projection.data(), begin, false, true);
         for (Index k = 0; k < rows * begin; ++k) projection[static_cast<std::size_t>(k)] *= -1;
@@ -67,6 +71,7 @@ void orthonormalize(double* q, Index n, Index width) {
           for (Index k = 0; k < width; ++k) row[k] -= part * other[k];
         }
         const double length = std::sqrt(dot(row, row, width));
+        again |= length < little * before[i];
         for (Index k = 0; k < width; ++k) row[k] /= length;
       }
     }
