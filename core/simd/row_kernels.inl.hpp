@@ -103,8 +103,8 @@ void join_batches(Pack<T>* x, Numbers<i...> all) {
   }
 }
 
-// Rows' blocks of reduce_block columns, in order, go into what their row has. Their lanes are joined for several at a time: one tree takes
-// ten times as long as the additions it has, for each waits for the one before.
+// Rows' blocks of reduce_block columns, in order, go into what their row has. Their lanes are joined for several at a time, for in one tree
+// each addition waits for the one before.
 template <class Reduction, class T>
 class Blocks {
  public:
