@@ -7,6 +7,7 @@
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/core/format.hpp>
 #include <rewind/core/matmul.hpp>
+#include <rewind/core/team.hpp>
 
 namespace rw::detail {
 
@@ -163,6 +164,7 @@ struct Running {
 
 /// Runs a plan; gives each output's storage and byte offset.
 List<std::pair<StorageRef, Index>> run(const Plan& plan, const List<Value*>& inputs, const List<CustomCall*>& customs) {
+  if (plan.splits) wake_team();
   List<Binding> bound(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Value* v = inputs[i];

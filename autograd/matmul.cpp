@@ -116,6 +116,7 @@ class MatmulOperator final : public Operator {
     if (ta) std::swap(a_row, a_column);
     if (tb) std::swap(b_row, b_column);
     int pack = e.batched || ta ? -1 : l.pack_request(b, dtype, e.k, e.n, b_row, b_column, e.m);
+    l.splits(worth_splitting(e.m, e.n, e.k));
     bool pack_here = pack < 0 && !e.batched && !ta && runs_worth_packing(e.m, b_column) <= 1;
     l.emit({a, b, target}, [=](const Frame& f) {
       Index size = size_of(dtype);
@@ -191,6 +192,7 @@ class MatmulStepsOperator final : public Operator {
     Slot a = rows_contiguous(i.inputs[0]), b = rows_contiguous(i.inputs[1]);
     bool reversed = i.attributes[0], continues = i.inputs.size() > 2;
     Slot c = continues ? l.continued(i.first, i.inputs[2]) : l.dense_result(i.first);
+    l.splits(worth_splitting(a.shape()[2], b.shape()[2], a.shape()[0] * a.shape()[1]));
     l.emit({a, b, c}, [=](const Frame& f) {
       const Shape &sa = a.shape(), &sb = b.shape();
       Index size = size_of(c.type.dtype), last = reversed ? sa[0] - 1 : 0, sign = reversed ? -1 : 1;

@@ -123,6 +123,7 @@ struct Plan {
   std::vector<std::vector<Touched>> ahead;  ///< of each step: what a product is to fetch; empty if there is nothing for any
   std::shared_ptr<const Program> program;   ///< after all passes
   std::vector<PackRequest> packs;
+  bool splits = false;         ///< a step is large enough for the team
   std::vector<char> in_place;  ///< of each input: its output (PlanOptions::over) must be bound to the same memory
 
   /// Addresses of all buffers, given those of inputs, outputs and arena; base has buffers.size() entries.
@@ -199,6 +200,8 @@ class Lowering {
 
   /// Appends a step that reads and writes these slots.
   void emit(std::unique_ptr<Step> step, std::span<const Slot> slots);
+  /// The step that follows is large enough for the team, if `worth`.
+  void splits(bool worth) { plan_.splits = plan_.splits || worth; }
   template <class F>
   void emit(std::initializer_list<Slot> slots, F run) {
     struct Call final : Step {

@@ -104,10 +104,15 @@ class ScanStep final : public Step {
     work_.flops *= static_cast<double>(steps_);
   }
 
+  /// Whether the rows are worth dividing.
+  bool divides() const {
+    constexpr double least = 4e6;  // operations: about 50 microseconds
+    return batch_ > 1 && work_.flops > least;
+  }
+
   /// Threads that divide the rows among them.
   int parts(const Frame& frame) const {
-    constexpr double worth_dividing = 4e6;  // operations: about 50 microseconds
-    if (!frame.split || batch_ < 2 || work_.flops <= worth_dividing) return 1;
+    if (!frame.split || !divides()) return 1;
     const Index most = std::min<Index>(threads(), batch_);
     return work_.splits && batch_ / most < rows_for_weights(work_.weights) ? 1 : static_cast<int>(most);
   }
@@ -361,6 +366,7 @@ void lower_scan(Lowering& l, const Instruction& i) {
     step->ys_.push_back(lane(y_slots[y], true, is_row(p.outputs[carries + y])));
   }
   std::vector<Slot> last = step->last_;
+  l.splits(step->divides());
   l.emit(std::move(step), used);
   for (int c = 0; c < carries; ++c) l.finish(i.first + c, last[c]);
   for (int y = 0; y < ys; ++y) {

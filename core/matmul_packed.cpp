@@ -10,7 +10,7 @@
 namespace rw {
 namespace {
 
-constexpr Index least_to_split = 1 << 17;  // elements: some 30 microseconds
+constexpr Index least_to_split = 1 << 14;  // elements: some 5 microseconds
 
 template <class T>
 void fill(T* panels, Index k, Index n, Matrix b) {

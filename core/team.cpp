@@ -103,6 +103,15 @@ class Team {
     if (first.error) std::rethrow_exception(first.error);
   }
 
+  /// So is this.
+  void wake() {
+    if (!started_) start();
+    for (auto& worker : workers_) {
+      worker->mail.fetch_add(2, std::memory_order_relaxed);
+      worker->mail.notify_one();
+    }
+  }
+
   void stop() {
     stopping_.store(true, std::memory_order_relaxed);
     for (auto& worker : workers_) {
@@ -200,13 +209,28 @@ void set_threads(int count) {
   all.count.store(count, std::memory_order_relaxed);
 }
 
+namespace {
+
+/// Calls use(team) where there is one, and nobody else uses it; else returns false.
+template <class F>
+bool with_team(const F& use) {
+  if (in_team) return false;
+  Team& all = team();
+  if (all.count.load(std::memory_order_relaxed) <= 1 || all.closed) return false;
+  const std::unique_lock guard(all.busy, std::try_to_lock);
+  if (!guard || all.closed) return false;
+  use(all);
+  return true;
+}
+
+}  // namespace
+
+void wake_team() {
+  with_team([](Team& all) { all.wake(); });
+}
+
 void parallel(int parts, FunctionRef<void(int)> body) {
-  if (parts > 1 && !in_team) {
-    Team& all = team();
-    if (all.count.load(std::memory_order_relaxed) > 1 && !all.closed) {
-      if (const std::unique_lock guard(all.busy, std::try_to_lock); guard && !all.closed) return all.run(parts, body);
-    }
-  }
+  if (parts > 1 && with_team([&](Team& all) { all.run(parts, body); })) return;
   if (const Failure first = run_parts(body, 0, parts, 1); first.error) std::rethrow_exception(first.error);
 }
 

@@ -154,6 +154,34 @@ TEST_CASE("parallel: what sleeps is woken") {
   }
 }
 
+TEST_CASE("wake_team: parts run once, whether threads were woken for them, for nothing, from inside of them or by several callers") {
+  const Threads guard(3);
+  wake_team();  // starts the team
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (int w = 0; w < i % 3; ++w) wake_team();
+    CHECK(counts(7) == std::vector<int>(7, 1));
+  }
+  std::atomic<int> total{0};
+  {
+    std::vector<std::jthread> callers;
+    for (int c = 0; c < 3; ++c)
+      callers.emplace_back([&, c] {
+        for (int i = 0; i < 2000; ++i) {
+          if (i % (c + 1) == 0) wake_team();
+          parallel(3, [&](int) {
+            wake_team();
+            ++total;
+          });
+        }
+      });
+  }
+  CHECK(total == 18000);
+  set_threads(1);
+  wake_team();
+  CHECK(counts(2) == std::vector<int>{1, 1});
+}
+
 TEST_CASE("set_threads: errors") {
   using test::error_text;
   const Threads guard(2);
