@@ -13,13 +13,24 @@ struct Fetches {
   Index count = 0, row = 0, column = 0;
 };
 
-/// C [m,n] = A [m,k] B [k,n], or C += with `accumulate`. A in rows of unit stride. B in panels of `columns` columns: element (k,j) of
+/// A matrix [k,n] (or, as left operand, the transpose of [m,k]) whose rows come in groups: element (r, j) at
+/// data[r / group * step + r % group * row + j * column].
+template <class T>
+struct GroupedMatrix {
+  const T* data;
+  Index row, column, group, step;
+
+  const T* at(Index r, Index j) const { return data + r / group * step + r % group * row + j * column; }
+};
+
+/// C [m,n] = A^T B, or C += with `accumulate`: rows first .. first+k-1 of A, of which columns have a unit stride (`row` is 1) and all rows
+/// are one group, or else rows have (`column` is 1). B [k,n] in panels of `columns` columns: element (k,j) of
 /// panel p at b[p * b_panel + k * b_row + j]. Where n does not fill the last panel, that panel is still read up to whole vectors.
 template <class T>
 struct ProductBlock {
   Index m, n, k;
-  const T* a;
-  Index a_row;
+  GroupedMatrix<T> a;
+  Index first;
   const T* b;
   Index b_row, b_panel;
   T* c;
@@ -54,14 +65,6 @@ struct ProductTable {
 };
 extern const ProductTable product_sse2, product_avx2, product_avx512;
 const ProductTable& product_table(Isa isa);
-
-/// A matrix [k,n] (or, as left operand, the transpose of [m,k]) whose rows come in groups: element (r, j) at
-/// data[r / group * step + r % group * row + j * column].
-template <class T>
-struct GroupedMatrix {
-  const T* data;
-  Index row, column, group, step;
-};
 
 /// A product as the entry points put it. `panels` is the packed right operand; where it is null, `b` is read.
 template <class T>

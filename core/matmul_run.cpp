@@ -38,6 +38,7 @@ class Scratch {
 };
 thread_local Scratch left_scratch, right_scratch;
 
+constexpr Index line = 64;                 // of the cache, in bytes
 constexpr Index step_of_k = 512;           // of a packed right operand
 constexpr Index rows_of_packed = 32;       // they and their rows of C stay close while the panels pass
 constexpr Index step_of_k_unpacked = 256;  // one panel of B stays in L1
@@ -59,33 +60,67 @@ Index cache_bytes() {
 /// would share lines of the cache with their neighbours.
 template <class T>
 Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
-  constexpr Index line = 64 / sizeof(T);
-  return b.column == 1 && b.row % line != 0 ? 4 * kernels.columns : kernels.columns;
+  return b.column == 1 && b.row * Index(sizeof(T)) % line != 0 ? 4 * kernels.columns : kernels.columns;
 }
 
-/// Where B is packed as it is used: groups of its columns are so in turn, for each block of A's rows, for each block of k. Threads take
-/// them in this order, and add to C when the block before is in it.
-struct Turns {
-  Turns(Index n, Index width, int takers)
-      : columns(width), threads(takers), done(takers > 1 ? static_cast<std::size_t>((n + width - 1) / width) : 0) {}
-  /// Until so many blocks of the group are in C.
-  void wait(Index group, Index blocks) const {
-    if (done.empty()) return;
-    const auto& in = done[static_cast<std::size_t>(group)];
-    for (Index old; (old = in.load(std::memory_order_acquire)) < blocks;) in.wait(old, std::memory_order_acquire);
+/// Where B is packed as it is used: groups of its columns are so in turn, for each block of A's rows, for each block of k. A thread takes
+/// its own share of the groups, so that C stays in its cache, block after block; when that is done it takes turns of the others'. A turn
+/// adds to C when the block before is in it.
+class Turns {
+ public:
+  struct Turn {
+    Index block, group;
+  };
+
+  Turns(Index groups, Index blocks, int takers)
+      : groups_(groups),
+        blocks_(blocks),
+        next_(static_cast<std::size_t>(takers)),
+        done_(takers > 1 ? static_cast<std::size_t>(groups) : 0) {}
+  /// The next turn; false if all are taken.
+  bool take(int taker, Turn& turn) {
+    const int takers = static_cast<int>(next_.size());
+    for (int t = 0; t < takers; ++t) {
+      const int share = (taker + t) % takers;
+      if (numbered(share, next_[static_cast<std::size_t>(share)].fetch_add(1, std::memory_order_relaxed), turn)) return true;
+    }
+    return false;
   }
-  /// One more is.
-  void finish(Index group, Index blocks) {
-    if (done.empty()) return;
-    auto& in = done[static_cast<std::size_t>(group)];
-    in.store(blocks + 1, std::memory_order_release);
+  /// The columns of a taker's own share: groups of `columns` of n.
+  Share share(int taker, Index columns, Index n) const {
+    const Share groups = share_of(groups_, taker, static_cast<int>(next_.size()));
+    return {groups.begin * columns, std::min(groups.end * columns, n)};
+  }
+  /// The turn that the taker has next, likely; false if its own share is taken.
+  bool peek(int taker, Turn& turn) const {
+    return numbered(taker, next_[static_cast<std::size_t>(taker)].load(std::memory_order_relaxed), turn);
+  }
+  /// Until C has what comes before the turn.
+  void wait(Turn turn) const {
+    if (done_.empty()) return;
+    const auto& in = done_[static_cast<std::size_t>(turn.group)];
+    for (Index old; (old = in.load(std::memory_order_acquire)) < turn.block;) in.wait(old, std::memory_order_acquire);
+  }
+  /// C has the turn.
+  void finish(Turn turn) {
+    if (done_.empty()) return;
+    auto& in = done_[static_cast<std::size_t>(turn.group)];
+    in.store(turn.block + 1, std::memory_order_release);
     in.notify_all();
   }
 
-  const Index columns;
-  const int threads;
-  std::atomic<Index> next{0};
-  List<std::atomic<Index>> done;  ///< blocks of each group that are in C; none for one thread
+ private:
+  bool numbered(int share, Index number, Turn& turn) const {
+    const Share groups = share_of(groups_, share, static_cast<int>(next_.size()));
+    const Index count = groups.end - groups.begin;
+    if (number >= blocks_ * count) return false;
+    turn = {number / count, groups.begin + number % count};
+    return true;
+  }
+
+  const Index groups_, blocks_;
+  List<std::atomic<Index>> next_;  ///< turn of each share
+  List<std::atomic<Index>> done_;  ///< blocks of each group that are in C; none for one thread
 };
 
 template <class T>
@@ -98,53 +133,63 @@ class Part {
         m_(rows.end - rows.begin),
         n0_(columns.begin),
         n_(columns.end - columns.begin),
+        k_step_(step_of_unpacked(p_.k)),
+        i_step_(row_step(k_step_)),
+        down_((m_ + i_step_ - 1) / i_step_),
         far_(product.panels && p_.k * n_ * Index(sizeof(T)) > cache_bytes()) {}
 
   void run() {
     if (m_ == 0 || n_ == 0) return;
     if (p_.panels) return with_panels();
     if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns) return in_place();
-    Turns turns(n_, n_, 1);
-    unpacked(turns);
+    Turns turns(1, blocks(), 1);
+    unpacked(turns, n_, 0);
   }
 
-  /// What this thread takes of the turns.
-  void unpacked(Turns& turns) {
-    const Index width = kernels_.columns, at_once = columns_at_once(kernels_, p_.b), k_step = step_of_unpacked(p_.k),
-                i_step = row_step(k_step);
-    const Index across = (n_ + turns.columns - 1) / turns.columns, down = (m_ + i_step - 1) / i_step;
-    const Index count = (p_.k + k_step - 1) / k_step * down * across;
+  /// Of A's rows and of k, one within the other.
+  Index blocks() const { return (p_.k + k_step_ - 1) / k_step_ * down_; }
+
+  /// What thread `taker` takes of the turns, with groups of so many columns.
+  void unpacked(Turns& turns, Index group, int taker) {
+    const Index width = kernels_.columns, at_once = columns_at_once(kernels_, p_.b);
     struct Place {
       Index k0, k, i, m, j, end;
     };
-    auto place = [&](Index number) -> Place {
-      const Index block = number / across, k0 = block / down * k_step, i = block % down * i_step, j = number % across * turns.columns;
-      return {k0, std::min(k_step, p_.k - k0), m0_ + i, std::min(i_step, m_ - i), n0_ + j, n0_ + std::min(j + turns.columns, n_)};
+    auto place = [&](Turns::Turn turn) -> Place {
+      const Index k0 = turn.block / down_ * k_step_, i = turn.block % down_ * i_step_, j = turn.group * group;
+      return {k0, std::min(k_step_, p_.k - k0), m0_ + i, std::min(i_step_, m_ - i), n0_ + j, n0_ + std::min(j + group, n_)};
     };
+    const Share own = turns.share(taker, group, n_);
     // What may throw, before others could wait for this thread.
-    T* panels = right_scratch.elements<T>(k_step * at_once);
-    if (!direct()) left_scratch.elements<T>(std::min(i_step, m_) * left_row(k_step));
-    for (Index number; (number = turns.next.fetch_add(1, std::memory_order_relaxed)) < count;) {
-      const Place at = place(number);
-      const Index block = number / across, group = number % across;
+    T* panels = right_scratch.elements<T>(k_step_ * at_once);
+    if (!direct()) left_scratch.elements<T>(std::min(i_step_, m_) * left_row(k_step_));
+    for (Turns::Turn turn, after; turns.take(taker, turn);) {
+      const Place at = place(turn);
       for (Index j = at.j; j < at.end; j += at_once) {
         const Index n = std::min(at_once, at.end - j);
         fill_panels(kernels_, p_.b, at.k0, at.k, j, n, panels, at.k * width);
         // What is packed next, likely, is fetched, or this would take as long as the packing.
         Place then{at.k0, at.k, 0, 0, j + at_once, at.end};
-        if (then.j >= at.end) then = number + turns.threads < count ? place(number + turns.threads) : Place{};
-        const Ahead next = rows_of(p_.b, then.k0, then.k, then.j, std::min(at_once, then.end - then.j));
-        fetches_ = {&next, next.rows > 0};
-        if (j == at.j) turns.wait(group, block);
+        if (then.j >= at.end) then = turns.peek(taker, after) ? place(after) : Place{};
+        Ahead next[2] = {rows_of(p_.b, then.k0, then.k, then.j, std::min(at_once, then.end - then.j))};
+        Index pieces = next[0].rows > 0;
+        // So is A's part of the next block, some of it beside each of the thread's own columns.
+        if (turn.block + 1 < blocks() && j >= own.begin && j < own.end) {
+          const Place block = place({turn.block + 1, 0});
+          next[pieces] = share_of_rows(rows_of(p_.a, block.k0, block.k, block.i, block.m), j - own.begin, n, own.end - own.begin);
+          pieces += next[pieces].rows > 0;
+        }
+        fetches_ = {next, pieces};
+        if (j == at.j) turns.wait(turn);
         multiply(at.i, at.m, at.k0, at.k, j, n, panels, width, at.k * width);
       }
-      turns.finish(group, block);
+      turns.finish(turn);
     }
   }
 
  private:
-  /// Whether rows of A can be read where they lie.
-  bool direct() const { return p_.a.row == 1 && p_.a.group >= p_.k; }
+  /// Whether A can be read where it lies.
+  bool direct() const { return (p_.a.row == 1 && p_.a.group >= p_.k) || p_.a.column == 1; }
   T* c(Index i, Index j) const { return p_.c + i * p_.c_row + j; }
 
   /// Rows of A that go over panels that must be packed again for others: what L2 takes.
@@ -154,31 +199,30 @@ class Part {
   }
 
   void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    ProductBlock<T> block{
-        m, n, k, nullptr, 0, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, far_, fetches_.count > 0 ? &fetches_ : nullptr};
-    if (direct()) {
-      block.a = p_.a.data + i * p_.a.column + k0;
-      block.a_row = p_.a.column;
-    } else {
-      block.a_row = left_row(k);
-      block.a = packed_left(i, m, k0, k, block.a_row);
+    GroupedMatrix<T> a = p_.a;
+    a.data += i * a.column;
+    Index first = k0;
+    if (!direct()) {
+      a = {packed_left(i, m, k0, k), 1, left_row(k), k, 0};
+      first = 0;
     }
-    kernels_.multiply(block);
+    kernels_.multiply(
+        {m, n, k, a, first, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, far_, fetches_.count > 0 ? &fetches_ : nullptr});
   }
 
   /// Elements of a packed row of A: off the powers of two, whose rows would meet in one set of the cache.
   static Index left_row(Index k) { return (k + 15) / 16 * 16 + 16; }
 
   /// Rows i .. i+m-1, columns k0 .. k0+k-1 of A, one row after the other; packed again only where it is another block than the last.
-  const T* packed_left(Index i, Index m, Index k0, Index k, Index a_row) {
+  const T* packed_left(Index i, Index m, Index k0, Index k) {
+    const Index a_row = left_row(k);
     T* a = left_scratch.elements<T>(m * a_row);
     if (i == left_row_ && k0 == left_k_) return a;
     left_row_ = i;
     left_k_ = k0;
     for (Index s = 0; s < k;) {
       const Index r = (k0 + s) % p_.a.group, count = std::min(k - s, p_.a.group - r);
-      const T* from = p_.a.data + (k0 + s) / p_.a.group * p_.a.step + r * p_.a.row + i * p_.a.column;
-      kernels_.copy(m, count, from, p_.a.column, p_.a.row, a + s, a_row);
+      kernels_.copy(m, count, p_.a.at(k0 + s, i), p_.a.column, p_.a.row, a + s, a_row);
       s += count;
     }
     return a;
@@ -210,6 +254,13 @@ class Part {
     return {x.data + last * x.step + j, (last - first + 1) * x.group, n * size, x.row * size};
   }
 
+  /// Of memory that is fetched along `width` columns, what belongs to n of them from j on. Rows without gaps are lines.
+  static Ahead share_of_rows(Ahead whole, Index j, Index n, Index width) {
+    if (whole.stride == whole.bytes) whole = {whole.data, (whole.rows * whole.bytes + line - 1) / line, line, line};
+    const Index begin = whole.rows * j / width, end = whole.rows * std::min(j + n, width) / width;
+    return {static_cast<const char*>(whole.data) + begin * whole.stride, end - begin, whole.bytes, whole.stride};
+  }
+
   /// One tile of rows: B is read once, so it is read as it lies, a few rows at a time; its last columns go through a panel.
   void in_place() {
     const Index width = kernels_.columns, whole = n_ / width * width, rest = n_ - whole;
@@ -228,8 +279,9 @@ class Part {
   const ProductKernels<T>& kernels_;
   const Product<T>& p_;
   Index m0_, m_, n0_, n_;
-  bool far_;         ///< the packed B does not stay in L2
-  Fetches fetches_;  ///< of the products of blocks
+  Index k_step_, i_step_, down_;  ///< where B is packed as it is used: blocks of k and of rows, and how many of these
+  bool far_;                      ///< the packed B does not stay in L2
+  Fetches fetches_;               ///< of the products of blocks
   Index left_row_ = -1, left_k_ = -1;
 };
 
@@ -243,7 +295,7 @@ void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, In
   const Index rows_at_once = b.column == 1 ? 16 : k;
   for (Index s = 0; s < k;) {
     const Index r = (k0 + s) % b.group, count = std::min({k - s, b.group - r, rows_at_once});
-    const T* from = b.data + (k0 + s) / b.group * b.step + r * b.row + j0 * b.column;
+    const T* from = b.at(k0 + s, j0);
     for (Index j = 0; j < n; j += width)
       kernels.copy(count, std::min(width, n - j), from + j * b.column, b.row, b.column, panels + j / width * panel + s * width, width);
     s += count;
@@ -281,8 +333,11 @@ template <class T>
 void take_turns(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
   constexpr Index turns_a_thread = 32, most = 4;  // panels
   const Index panels = (p.n + kernels.columns - 1) / kernels.columns, steps = (p.k + step_of_k_unpacked - 1) / step_of_k_unpacked;
-  Turns turns(p.n, std::clamp<Index>(panels * steps / (turns_a_thread * parts), 1, most) * kernels.columns, parts);
-  parallel(parts, [&](int) { Part<T>(kernels, p, {0, p.m}, {0, p.n}).unpacked(turns); });
+  const Index group =
+      std::clamp<Index>(panels * steps / (turns_a_thread * parts), 1, std::min(most, panels / (2 * parts))) * kernels.columns;
+  const Share rows{0, p.m}, columns{0, p.n};
+  Turns turns((p.n + group - 1) / group, Part<T>(kernels, p, rows, columns).blocks(), parts);
+  parallel(parts, [&](int part) { Part<T>(kernels, p, rows, columns).unpacked(turns, group, part); });
 }
 
 }  // namespace

@@ -53,13 +53,15 @@ struct TileFetches {
   Stretch panel = {}, other = {};
 };
 
-/// C [R, P panels of V vectors] over k rows of B: the accumulators stay in registers.
-template <class S, class T, int R, int V, int P, bool Panel, bool Other>
-void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, Index c_row, bool accumulate,
+/// C [R, P panels of V vectors] over k rows of B: the accumulators stay in registers. `a` is where A's part begins, `rest` the rows left
+/// of its first group. Columns: those of A have a unit stride, not its rows.
+template <class S, class T, bool Columns, int R, int V, int P, bool Panel, bool Other>
+void tile(const ProductBlock<T>& block, Index k, const T* a, Index rest, const T* b, T* c, Index c_row, bool accumulate,
           const TileFetches<T>& fetches) {
   constexpr int L = lanes<S, T>;
   using B = Batch<S, T>;
-  const Index a_row = block.a_row, b_row = block.b_row, b_panel = block.b_panel;
+  const Index a_row = Columns ? block.a.column : block.a.row, b_row = block.b_row, b_panel = block.b_panel;
+  [[maybe_unused]] const Index group = block.a.group, jump = block.a.step - group * a_row;
   constexpr Index c_panel = panel_columns<S, T>;
   B sum[R][P * V];
 #pragma GCC unroll 16
@@ -72,11 +74,18 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
     for (int v = 0; v < P * V; ++v) right[v] = B::load_unaligned(b + v / V * b_panel + v % V * L);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      const B left(a[i * a_row + s]);
+      const B left(Columns ? a[i * a_row + s] : a[i]);
 #pragma GCC unroll 16
       for (int v = 0; v < P * V; ++v) sum[i][v] = S::multiply_add(left, right[v], sum[i][v]);
     }
     b += b_row;
+    if constexpr (!Columns) {
+      a += a_row;
+      if (--rest == 0) {
+        a += jump;
+        rest = group;
+      }
+    }
   };
   const T* next = fetches.c;
   [[maybe_unused]] Stretch panel = fetches.panel, other = fetches.other;
@@ -108,10 +117,10 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, const T* b, T* c, I
 }
 
 template <class T>
-using TileFunction = void (*)(const ProductBlock<T>&, Index, const T*, const T*, T*, Index, bool, const TileFetches<T>&);
+using TileFunction = void (*)(const ProductBlock<T>&, Index, const T*, Index, const T*, T*, Index, bool, const TileFetches<T>&);
 
 /// The tiles of every row count, so that rows that do not divide are balanced (20 = 7 + 7 + 6) and none is padded.
-template <class S, class T>
+template <class S, class T, bool Columns>
 struct Tiles {
   struct Row {
     TileFunction<T> of[S::rows];
@@ -123,19 +132,20 @@ struct Tiles {
 
   template <int V, bool Panel, bool Other, int... I>
   static constexpr Row row(std::integer_sequence<int, I...>) {
-    return {{tile<S, T, I + 1, V, 1, Panel, Other>...}};
+    return {{tile<S, T, Columns, I + 1, V, 1, Panel, Other>...}};
   }
   template <int... V, int... I>
   static constexpr Tiles make(std::integer_sequence<int, V...>, std::integer_sequence<int, I...> rows) {
     constexpr int all = S::vectors;
     return {{row<V + 1, false, false>(rows)...},
             {{row<all, false, false>(rows), row<all, false, true>(rows)}, {row<all, true, false>(rows), row<all, true, true>(rows)}},
-            {tile<S, T, I + 1, all, panels_at_once<S, I + 1>(), false, false>...},
+            {tile<S, T, Columns, I + 1, all, panels_at_once<S, I + 1>(), false, false>...},
             {panels_at_once<S, I + 1>()...}};
   }
 };
-template <class S, class T>
-constexpr Tiles<S, T> tiles = Tiles<S, T>::make(std::make_integer_sequence<int, S::vectors>{}, std::make_integer_sequence<int, S::rows>{});
+template <class S, class T, bool Columns>
+constexpr Tiles<S, T, Columns> tiles = Tiles<S, T, Columns>::make(std::make_integer_sequence<int, S::vectors>{},
+                                                                  std::make_integer_sequence<int, S::rows>{});
 
 /// Tiles that share the fetching of the next panel, each a stretch of it: one fetch a row of B hides in the multiply-adds.
 inline constexpr Index fetching_tiles = 4;
@@ -167,16 +177,17 @@ inline Stretch next_stretch(Fetches& f, Index k) {
 
 /// All rows of one panel, by tiles of these V vectors. Where `next`, the memory that is read after it, is given, the first tiles fetch it;
 /// others fetch what else is wanted while there is some. After C at c comes that at `next_c`.
-template <class S, class T>
+template <class S, class T, bool Columns>
 void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_row, bool accumulate, const T* next, const T* next_c) {
-  const auto& all = tiles<S, T>;
+  const auto& all = tiles<S, T, Columns>;
   const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
   const Index fetches = !next ? 0 : blocks < fetching_tiles ? blocks : fetching_tiles;
   const Index share = fetches ? block.b_row / fetches * Index(sizeof(T)) : 0;
   for (Index s = 0; s < block.k; s += k_block) {
     const bool last = block.k - s <= k_block;
     const Index k = last ? block.k - s : k_block;
-    const T* a = block.a + s;
+    const T* a = block.a.at(block.first + s, 0);
+    const Index rest = block.a.group - (block.first + s) % block.a.group;
     T* to = c;
     const char* after = reinterpret_cast<const char*>(last ? next : b + (s + k) * block.b_row);
     for (Index i = 0; i < blocks; ++i) {
@@ -188,15 +199,15 @@ void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_
         if (block.meanwhile) fetched.other = next_stretch(*block.meanwhile, k);
         row = &all.fetching[fetched.panel.at != nullptr][fetched.other.at != nullptr];
       }
-      row->of[r - 1](block, k, a, b + s * block.b_row, to, c_row, accumulate || s > 0, fetched);
-      a += r * block.a_row;
+      row->of[r - 1](block, k, a, rest, b + s * block.b_row, to, c_row, accumulate || s > 0, fetched);
+      a += r * block.a.column;
       to += r * c_row;
     }
   }
 }
 
 /// The columns of which the last do not fill a vector: through a buffer, so that C is touched where it is alone.
-template <class S, class T>
+template <class S, class T, bool Columns>
 void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
   constexpr int L = lanes<S, T>, width = panel_columns<S, T>;
   constexpr Index most = 8 * S::rows;
@@ -205,37 +216,46 @@ void last_panel(const ProductBlock<T>& block, Index columns, const T* b, T* c) {
   part.meanwhile = nullptr;
   for (Index i = 0; i < block.m; i += most) {
     part.m = block.m - i < most ? block.m - i : most;
-    part.a = block.a + i * block.a_row;
+    part.a.data = block.a.data + i * block.a.column;
     T* at = c + i * block.c_row;
     if (block.accumulate)
       for (Index r = 0; r < part.m; ++r)
         for (Index j = 0; j < width; ++j) buffer[r * width + j] = j < columns ? at[r * block.c_row + j] : T(0);
-    panel<S, T>(part, int((columns + L - 1) / L), b, buffer, width, block.accumulate, nullptr, buffer);
+    panel<S, T, Columns>(part, int((columns + L - 1) / L), b, buffer, width, block.accumulate, nullptr, buffer);
     for (Index r = 0; r < part.m; ++r)
       for (Index j = 0; j < columns; ++j) at[r * block.c_row + j] = buffer[r * width + j];
   }
 }
 
-template <class S, class T>
-void multiply(const ProductBlock<T>& block) {
+template <class S, class T, bool Columns>
+void multiply_by(const ProductBlock<T>& block) {
   constexpr Index width = panel_columns<S, T>;
-  const auto& all = tiles<S, T>;
+  const auto& all = tiles<S, T, Columns>;
   const T* b = block.b;
   T* c = block.c;
   Index n = block.n;
   if (block.m <= S::rows) {
-    const Index at_once = all.at_once[block.m - 1];
+    const Index at_once = all.at_once[block.m - 1], rest = block.a.group - block.first % block.a.group;
+    const T* a = block.a.at(block.first, 0);
     for (; n >= at_once * width; n -= at_once * width, b += at_once * block.b_panel, c += at_once * width)
-      all.wide[block.m - 1](block, block.k, block.a, b, c, block.c_row, block.accumulate, {c, 0});
+      all.wide[block.m - 1](block, block.k, a, rest, b, c, block.c_row, block.accumulate, {c, 0});
   }
   for (; n >= width; n -= width, b += block.b_panel, c += width) {
     const T* next = block.fetch && n >= 2 * width ? b + block.b_panel : nullptr;
-    panel<S, T>(block, S::vectors, b, c, block.c_row, block.accumulate, next, n > width ? c + width : c);
+    panel<S, T, Columns>(block, S::vectors, b, c, block.c_row, block.accumulate, next, n > width ? c + width : c);
   }
   if (n > 0 && n % lanes<S, T> == 0)
-    panel<S, T>(block, int(n / lanes<S, T>), b, c, block.c_row, block.accumulate, nullptr, c);
+    panel<S, T, Columns>(block, int(n / lanes<S, T>), b, c, block.c_row, block.accumulate, nullptr, c);
   else if (n > 0)
-    last_panel<S, T>(block, n, b, c);
+    last_panel<S, T, Columns>(block, n, b, c);
+}
+
+template <class S, class T>
+void multiply(const ProductBlock<T>& block) {
+  if (block.a.row == 1 && block.a.group >= block.first + block.k)
+    multiply_by<S, T, true>(block);
+  else
+    multiply_by<S, T, false>(block);
 }
 
 /// Row i of a square of vectors after the exchange of its off-diagonal blocks of D lanes with row i ^ D: log2(lanes) such steps transpose.

@@ -243,7 +243,8 @@ TEST_CASE_TEMPLATE("matmul: what is fetched meanwhile changes no bit, and is han
       for (bool far : {false, true}) {  // whether the next panel is fetched too
         detail::Fetches f{pieces.data(), static_cast<Index>(pieces.size())};
         std::vector<T> c(expected.size());
-        kernels.multiply({m, n, k, a.data(), k, panels.data(), kernels.columns, k * kernels.columns, c.data(), n, false, far, &f});
+        kernels.multiply(
+            {m, n, k, {a.data(), 1, k, k, 0}, 0, panels.data(), kernels.columns, k * kernels.columns, c.data(), n, false, far, &f});
         CHECK(same(c, expected));
         left[far] = {f.count, f.row, f.column};
       }
