@@ -73,7 +73,7 @@ struct Bench {
  private:
   template <class Step>
   static double median(double flop, const ParameterList& weights, const Step& step, bool profiled) {
-    int runs = flop > 2e10 ? 5 : flop > 2e9 ? 11 : 31;
+    const int runs = std::clamp(static_cast<int>(1e11 / flop), 5, 200) | 1;  // half a second or more
     std::vector<double> times;
     for (int i = -2; i < runs; ++i) {  // two for the plan and the pool
       if (i == 0 && profiled) profile::start();
