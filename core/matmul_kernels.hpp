@@ -36,7 +36,7 @@ struct ProductBlock {
   T* c;
   Index c_row;
   bool accumulate;
-  bool fetch;          ///< B comes from beyond L2: while a panel is used, the next one is fetched
+  Index fetch;         ///< columns, from b on, that come from beyond L2: while a panel of them is used, the next one is fetched
   Fetches* meanwhile;  ///< what else is fetched, as far as the tiles go: each a line at every fourth row of B; may be null
 };
 

@@ -8,6 +8,7 @@
 #include <rewind/core/matmul_kernels.hpp>
 #include <rewind/core/recycle.hpp>
 #include <rewind/core/team.hpp>
+#include <rewind/core/turns.hpp>
 #include <span>
 
 namespace rw::detail {
@@ -63,70 +64,11 @@ Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& 
   return b.column == 1 && b.row * Index(sizeof(T)) % line != 0 ? 4 * kernels.columns : kernels.columns;
 }
 
-/// Where B is packed as it is used: groups of its columns are so in turn, for each block of A's rows, for each block of k. A thread takes
-/// its own share of the groups, so that C stays in its cache, block after block; when that is done it takes turns of the others'. A turn
-/// adds to C when the block before is in it.
-class Turns {
- public:
-  struct Turn {
-    Index block, group;
-  };
-
-  Turns(Index groups, Index blocks, int takers)
-      : groups_(groups),
-        blocks_(blocks),
-        next_(static_cast<std::size_t>(takers)),
-        done_(takers > 1 ? static_cast<std::size_t>(groups) : 0) {}
-  /// The next turn; false if all are taken.
-  bool take(int taker, Turn& turn) {
-    const int takers = static_cast<int>(next_.size());
-    for (int t = 0; t < takers; ++t) {
-      const int share = (taker + t) % takers;
-      if (numbered(share, next_[static_cast<std::size_t>(share)].fetch_add(1, std::memory_order_relaxed), turn)) return true;
-    }
-    return false;
-  }
-  /// The columns of a taker's own share: groups of `columns` of n.
-  Share share(int taker, Index columns, Index n) const {
-    const Share groups = share_of(groups_, taker, static_cast<int>(next_.size()));
-    return {groups.begin * columns, std::min(groups.end * columns, n)};
-  }
-  /// The turn that the taker has next, likely; false if its own share is taken.
-  bool peek(int taker, Turn& turn) const {
-    return numbered(taker, next_[static_cast<std::size_t>(taker)].load(std::memory_order_relaxed), turn);
-  }
-  /// Until C has what comes before the turn.
-  void wait(Turn turn) const {
-    if (done_.empty()) return;
-    const auto& in = done_[static_cast<std::size_t>(turn.group)];
-    for (Index old; (old = in.load(std::memory_order_acquire)) < turn.block;) in.wait(old, std::memory_order_acquire);
-  }
-  /// C has the turn.
-  void finish(Turn turn) {
-    if (done_.empty()) return;
-    auto& in = done_[static_cast<std::size_t>(turn.group)];
-    in.store(turn.block + 1, std::memory_order_release);
-    in.notify_all();
-  }
-
- private:
-  bool numbered(int share, Index number, Turn& turn) const {
-    const Share groups = share_of(groups_, share, static_cast<int>(next_.size()));
-    const Index count = groups.end - groups.begin;
-    if (number >= blocks_ * count) return false;
-    turn = {number / count, groups.begin + number % count};
-    return true;
-  }
-
-  const Index groups_, blocks_;
-  List<std::atomic<Index>> next_;  ///< turn of each share
-  List<std::atomic<Index>> done_;  ///< blocks of each group that are in C; none for one thread
-};
-
 template <class T>
 class Part {
  public:
-  Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns)
+  /// Of columns that are used again: those that the thread reads in turn, among them these.
+  Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns, Share among)
       : kernels_(kernels),
         p_(product),
         m0_(rows.begin),
@@ -136,7 +78,9 @@ class Part {
         k_step_(step_of_unpacked(p_.k)),
         i_step_(row_step(k_step_)),
         down_((m_ + i_step_ - 1) / i_step_),
-        far_(product.panels && p_.k * n_ * Index(sizeof(T)) > cache_bytes()) {}
+        far_end_(product.panels && p_.k * (among.end - among.begin) * Index(sizeof(T)) > cache_bytes() ? among.end : 0) {}
+  Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns)
+      : Part(kernels, product, rows, columns, columns) {}
 
   void run() {
     if (m_ == 0 || n_ == 0) return;
@@ -206,8 +150,8 @@ class Part {
       a = {packed_left(i, m, k0, k), 1, left_row(k), k, 0};
       first = 0;
     }
-    kernels_.multiply(
-        {m, n, k, a, first, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, far_, fetches_.count > 0 ? &fetches_ : nullptr});
+    kernels_.multiply({m, n, k, a, first, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, std::max<Index>(far_end_ - j, 0),
+                       fetches_.count > 0 ? &fetches_ : nullptr});
   }
 
   /// Elements of a packed row of A: off the powers of two, whose rows would meet in one set of the cache.
@@ -280,7 +224,7 @@ class Part {
   const Product<T>& p_;
   Index m0_, m_, n0_, n_;
   Index k_step_, i_step_, down_;  ///< where B is packed as it is used: blocks of k and of rows, and how many of these
-  bool far_;                      ///< the packed B does not stay in L2
+  Index far_end_;                 ///< of columns of a packed B that does not stay in L2
   Fetches fetches_;               ///< of the products of blocks
   Index left_row_ = -1, left_k_ = -1;
 };
@@ -340,6 +284,28 @@ void take_turns(const ProductKernels<T>& kernels, const Product<T>& p, int parts
   parallel(parts, [&](int part) { Part<T>(kernels, p, rows, columns).unpacked(turns, group, part); });
 }
 
+/// Products of few rows follow each other in a loop, so the columns of B that a thread takes are the same each time, and may stay in its
+/// cache: an equal share. Long ones in three pieces: a thread that is done takes pieces of those that are not.
+template <class T>
+void take_columns(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
+  constexpr Index least = 1 << 21;  // multiply-adds of a thread: some 40 microseconds
+  const int pieces = p.m * p.n * p.k < least * parts ? 1 : 3;
+  const Index panels = (p.n + kernels.columns - 1) / kernels.columns;
+  List<std::atomic<int>> next(static_cast<std::size_t>(parts));
+  parallel(parts, [&](int part) {
+    for (int t = 0; t < parts; ++t) {
+      const int taken = (part + t) % parts;
+      const Share share = share_of(panels, taken, parts);
+      auto begin = [&](int piece) {  // the first has three quarters
+        const Index eighths = piece == 0 ? 0 : piece == pieces ? 8 : 5 + piece;
+        return std::min((share.begin + (share.end - share.begin) * eighths / 8) * kernels.columns, p.n);
+      };
+      for (int i; (i = next[static_cast<std::size_t>(taken)].fetch_add(1, std::memory_order_relaxed)) < pieces;)
+        Part<T>(kernels, p, {0, p.m}, {begin(i), begin(i + 1)}, {begin(0), begin(pieces)}).run();
+    }
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -355,13 +321,8 @@ void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool spl
   const bool wide = p.n >= 2 * parts * kernels.columns, tall = p.m >= 2 * parts * kernels.rows;
   if (tall && p.panels) return take_cells(kernels, p, parts);
   if (tall && wide) return take_turns(kernels, p, parts);
-  // Products of few rows follow each other in a loop: equal shares of the columns stay in the cache of their thread.
-  parallel(parts, [&](int part) {
-    if (wide)
-      Part<T>(kernels, p, {0, p.m}, share_of(p.n, part, parts, kernels.columns)).run();
-    else
-      Part<T>(kernels, p, share_of(p.m, part, parts), {0, p.n}).run();
-  });
+  if (wide) return take_columns(kernels, p, parts);
+  parallel(parts, [&](int part) { Part<T>(kernels, p, share_of(p.m, part, parts), {0, p.n}).run(); });
 }
 
 template void run_product(const ProductKernels<float>&, const Product<float>&, bool);

@@ -241,7 +241,7 @@ void multiply_by(const ProductBlock<T>& block) {
       all.wide[block.m - 1](block, block.k, a, rest, b, c, block.c_row, block.accumulate, {c, 0});
   }
   for (; n >= width; n -= width, b += block.b_panel, c += width) {
-    const T* next = block.fetch && n >= 2 * width ? b + block.b_panel : nullptr;
+    const T* next = n - block.n + block.fetch > width ? b + block.b_panel : nullptr;
     panel<S, T, Columns>(block, S::vectors, b, c, block.c_row, block.accumulate, next, n > width ? c + width : c);
   }
   if (n > 0 && n % lanes<S, T> == 0)

@@ -244,7 +244,7 @@ TEST_CASE_TEMPLATE("matmul: what is fetched meanwhile changes no bit, and is han
         detail::Fetches f{pieces.data(), static_cast<Index>(pieces.size())};
         std::vector<T> c(expected.size());
         kernels.multiply(
-            {m, n, k, {a.data(), 1, k, k, 0}, 0, panels.data(), kernels.columns, k * kernels.columns, c.data(), n, false, far, &f});
+            {m, n, k, {a.data(), 1, k, k, 0}, 0, panels.data(), kernels.columns, k * kernels.columns, c.data(), n, false, far ? n : 0, &f});
         CHECK(same(c, expected));
         left[far] = {f.count, f.row, f.column};
       }
@@ -266,8 +266,9 @@ TEST_CASE_TEMPLATE("matmul: what is fetched meanwhile changes no bit, and is han
 
 TEST_CASE_TEMPLATE("matmul: the same bits for 1, 2 and 3 threads, any split of rows, packed or not", T, float, double) {
   const int before = threads();
-  // The last has several blocks of rows and of k: threads that pack B's columns in turn wait for each other.
-  for (auto [m, n, k] : {std::array<Index, 3>{70, 310, 150}, {1, 2000, 300}, {900, 30, 100}, {1600, 300, 520}}) {
+  // The fourth has several blocks of rows and of k: threads that pack B's columns in turn wait for each other. Of the last a thread's
+  // columns are taken in pieces.
+  for (auto [m, n, k] : {std::array<Index, 3>{70, 310, 150}, {1, 2000, 300}, {900, 30, 100}, {1600, 300, 520}, {12, 1300, 600}}) {
     const auto a = numbers<T>(m * k, 13), b = numbers<T>(k * n, 14);
     const Laid<T> across(b, k, n, 1), stacked(a, m, k, 1);
     const auto expected = reference(m, n, k, a, b, std::vector<T>(static_cast<std::size_t>(m * n)), isa());
