@@ -63,7 +63,8 @@ void matmul(Index m, Matrix a, const PackedMatrix& b, void* c, Index c_row, bool
 
 /// Whether a product takes long enough, some 5 microseconds, for the team to help.
 bool worth_splitting(Index m, Index n, Index k);
-/// Rows below which a product that reads so many bytes of packed right operand again and again waits for them: by whether they stay in L2.
+/// Rows below which a product that reads so many bytes of packed right operand again and again waits for them: by whether they stay in L2,
+/// or in L3.
 Index rows_for_weights(Index bytes);
 
 /// C [M,N] (+)= sum over s = 0 .. steps-1 of A_s^T B_s with A_s [R,M] at a + s * a_step and B_s [R,N] at b + s * b_step (elements,

@@ -339,6 +339,9 @@ bool worth_splitting(Index m, Index n, Index k) {
   return std::max(m, rows) * n * k >= least;
 }
 
-Index rows_for_weights(Index bytes) { return bytes > 2 * detail::cache_bytes() ? 16 : 4; }
+Index rows_for_weights(Index bytes) {
+  constexpr Index near = 8 << 20;  // bytes that L3 has for a thread
+  return bytes <= 2 * detail::cache_bytes() ? 4 : bytes <= near ? 10 : 16;
+}
 
 }  // namespace rw
