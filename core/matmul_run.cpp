@@ -2,11 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <new>
 #include <rewind/core/matmul_kernels.hpp>
-#include <rewind/core/recycle.hpp>
 #include <rewind/core/team.hpp>
 #include <rewind/core/turns.hpp>
 #include <span>
@@ -291,17 +289,16 @@ void take_columns(const ProductKernels<T>& kernels, const Product<T>& p, int par
   constexpr Index least = 1 << 21;  // multiply-adds of a thread: some 40 microseconds
   const int pieces = p.m * p.n * p.k < least * parts ? 1 : 3;
   const Index panels = (p.n + kernels.columns - 1) / kernels.columns;
-  List<std::atomic<int>> next(static_cast<std::size_t>(parts));
+  Turns turns(parts * pieces, 1, parts);
   parallel(parts, [&](int part) {
-    for (int t = 0; t < parts; ++t) {
-      const int taken = (part + t) % parts;
-      const Share share = share_of(panels, taken, parts);
+    for (Turns::Turn turn; turns.take(part, turn);) {
+      const Share share = share_of(panels, static_cast<int>(turn.group) / pieces, parts);
       auto begin = [&](int piece) {  // the first has three quarters
         const Index eighths = piece == 0 ? 0 : piece == pieces ? 8 : 5 + piece;
         return std::min((share.begin + (share.end - share.begin) * eighths / 8) * kernels.columns, p.n);
       };
-      for (int i; (i = next[static_cast<std::size_t>(taken)].fetch_add(1, std::memory_order_relaxed)) < pieces;)
-        Part<T>(kernels, p, {0, p.m}, {begin(i), begin(i + 1)}, {begin(0), begin(pieces)}).run();
+      const int piece = static_cast<int>(turn.group) % pieces;
+      Part<T>(kernels, p, {0, p.m}, {begin(piece), begin(piece + 1)}, {begin(0), begin(pieces)}).run();
     }
   });
 }

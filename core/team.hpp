@@ -36,7 +36,7 @@ void set_threads(int count);
 /// An exception of a part is thrown on by the caller, the first by part.
 void parallel(int parts, FunctionRef<void(int)> body);
 
-/// Says that calls of parallel follow soon: threads of the team that sleep wake meanwhile, which takes some 40 us, and then wait awake for
+/// Says that calls of parallel follow soon: threads of the team that sleep wake meanwhile, which takes some 30 us, and then wait awake for
 /// as long as they do after work. Changes no result; does nothing where the team is busy, or for a caller who is in it.
 void wake_team();
 

@@ -1,4 +1,4 @@
-// Which thread does what of a product that packs its right operand as it uses it. Inside the library only.
+// Which thread does what of a large product: its own share first, then what others have not begun. Inside the library only.
 #pragma once
 
 #include <algorithm>
