@@ -38,14 +38,14 @@ class Scratch {
 thread_local Scratch left_scratch, right_scratch;
 
 constexpr Index line = 64;                 // of the cache, in bytes
-constexpr Index step_of_k = 512;           // of a packed right operand
+constexpr Index step_of_k = 704;           // of a packed right operand: C is read and written once for each
 constexpr Index rows_of_packed = 32;       // they and their rows of C stay close while the panels pass
-constexpr Index step_of_k_unpacked = 256;  // one panel of B stays in L1
+constexpr Index step_of_k_unpacked = 384;  // of a right operand that is packed panel by panel, which stay in L1 or close
 constexpr Index step_of_k_in_place = 16;   // C stays in L1 or L2 while a B from beyond them streams
 
-/// Equal steps.
-Index step_of_unpacked(Index k) {
-  const Index steps = (k + step_of_k_unpacked - 1) / step_of_k_unpacked;
+/// Equal steps of at most `most`.
+Index equal_steps(Index k, Index most) {
+  const Index steps = (k + most - 1) / most;
   return ((k + steps - 1) / steps + 7) / 8 * 8;
 }
 
@@ -73,7 +73,7 @@ class Part {
         m_(rows.end - rows.begin),
         n0_(columns.begin),
         n_(columns.end - columns.begin),
-        k_step_(step_of_unpacked(p_.k)),
+        k_step_(equal_steps(p_.k, step_of_k_unpacked)),
         i_step_(row_step(k_step_)),
         down_((m_ + i_step_ - 1) / i_step_),
         far_end_(product.panels && p_.k * (among.end - among.begin) * Index(sizeof(T)) > cache_bytes() ? among.end : 0) {}
@@ -170,18 +170,15 @@ class Part {
     return a;
   }
 
-  /// Rows m0_ .. in steps over a block of B.
-  void rows(Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    const Index step = rows_of_packed;
-    for (Index i = 0; i < m_; i += step) multiply(m0_ + i, std::min(step, m_ - i), k0, k, j, n, b, b_row, b_panel);
-  }
-
   void with_panels() {
     const Index panel = p_.k * kernels_.columns;
     if (m_ == p_.m && n_ == p_.n) fetches_ = {p_.ahead.data(), Index(p_.ahead.size())};
-    for (Index k0 = 0; k0 < p_.k; k0 += step_of_k)
-      rows(k0, std::min(step_of_k, p_.k - k0), n0_, n_, p_.panels + n0_ / kernels_.columns * panel + k0 * kernels_.columns,
-           kernels_.columns, panel);
+    const T* b = p_.panels + n0_ / kernels_.columns * panel;
+    const Index step = equal_steps(p_.k, step_of_k);
+    for (Index i = 0; i < m_; i += rows_of_packed)
+      for (Index k0 = 0; k0 < p_.k; k0 += step)
+        multiply(m0_ + i, std::min(rows_of_packed, m_ - i), k0, std::min(step, p_.k - k0), n0_, n_, b + k0 * kernels_.columns,
+                 kernels_.columns, panel);
   }
 
   /// Rows k0 .. k0+k-1, columns j .. j+n-1 of a matrix with a unit stride as memory; none where they lie in other ways than evenly.

@@ -40,6 +40,9 @@ inline constexpr int some = 4;
 /// Multiply-adds of vectors a row of B beside which two fetches cost nothing; a dozen, as on AVX2, take 5 % longer by them.
 inline constexpr int hide_two = 16;
 
+/// A line of the cache, in bytes.
+inline constexpr Index line = 64;
+
 /// Lines of the cache, `step` bytes from one to the next.
 struct Stretch {
   const char* at = nullptr;
@@ -102,11 +105,13 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, Index rest, const T
   };
   // While the last rows of B pass, but for the time that the farthest memory takes.
   const Index span = fetches.rows * some, first = k < 2 * span ? 0 : k - 2 * span;
+  const bool astride = c_row * Index(sizeof(T)) % line != 0;  // rows begin within lines, so they end in one more
   Index s = 0;
   for (; s + some <= k; s += some) {
     if (s >= first && s < first + span) {
 #pragma GCC unroll 16
       for (int v = 0; v < V; ++v) __builtin_prefetch(next + v * L, 1, 3);
+      if (astride) __builtin_prefetch(next + (V * L - 1), 1, 3);
       next += c_row;
     }
 #pragma GCC unroll 16
@@ -157,12 +162,6 @@ constexpr Tiles<S, T, Columns> tiles = Tiles<S, T, Columns>::make(std::make_inte
 /// Tiles that share the fetching of the next panel, each a stretch of it: one fetch a row of B hides in the multiply-adds.
 inline constexpr Index fetching_tiles = 4;
 
-/// Rows of k for which a panel stays in L1 (16 KB on AVX2) while all rows of A pass.
-inline constexpr Index k_block = 256;
-
-/// A line of the cache, in bytes.
-inline constexpr Index line = 64;
-
 /// What the next tile over k rows of B fetches of other memory: a column of lines of the first piece. Where lines are neighbours it ends
 /// with the piece, else it may go on. Null when all is done.
 inline Stretch next_stretch(Fetches& f, Index k) {
@@ -190,26 +189,21 @@ void panel(const ProductBlock<T>& block, int vectors, const T* b, T* c, Index c_
   const Index blocks = (block.m + S::rows - 1) / S::rows, least = block.m / blocks, larger = block.m % blocks;
   const Index fetches = !next ? 0 : blocks < fetching_tiles ? blocks : fetching_tiles;
   const Index share = fetches ? block.b_row / fetches * Index(sizeof(T)) : 0;
-  for (Index s = 0; s < block.k; s += k_block) {
-    const bool last = block.k - s <= k_block;
-    const Index k = last ? block.k - s : k_block;
-    const T* a = block.a.at(block.first + s, 0);
-    const Index rest = block.a.group - (block.first + s) % block.a.group;
-    T* to = c;
-    const char* after = reinterpret_cast<const char*>(last ? next : b + (s + k) * block.b_row);
-    for (Index i = 0; i < blocks; ++i) {
-      const Index r = least + (i < larger), after_i = i + 1 < blocks ? i + 1 : 0;
-      TileFetches<T> fetched{after_i ? to + r * c_row : last ? next_c : c, least + (after_i < larger)};
-      const auto* row = &all.one[vectors - 1];
-      if (vectors == S::vectors) {
-        if (i < fetches) fetched.panel = {after + i * k * share, share};
-        if (block.meanwhile) fetched.other = next_stretch(*block.meanwhile, k);
-        row = &all.fetching[fetched.panel.at != nullptr][fetched.other.at != nullptr];
-      }
-      row->of[r - 1](block, k, a, rest, b + s * block.b_row, to, c_row, accumulate || s > 0, fetched);
-      a += r * block.a.column;
-      to += r * c_row;
+  const char* after = reinterpret_cast<const char*>(next);
+  const T* a = block.a.at(block.first, 0);
+  const Index rest = block.a.group - block.first % block.a.group;
+  for (Index i = 0; i < blocks; ++i) {
+    const Index r = least + (i < larger), after_i = i + 1 < blocks ? i + 1 : 0;
+    TileFetches<T> fetched{after_i ? c + r * c_row : next_c, least + (after_i < larger)};
+    const auto* row = &all.one[vectors - 1];
+    if (vectors == S::vectors) {
+      if (i < fetches) fetched.panel = {after + i * block.k * share, share};
+      if (block.meanwhile) fetched.other = next_stretch(*block.meanwhile, block.k);
+      row = &all.fetching[fetched.panel.at != nullptr][fetched.other.at != nullptr];
     }
+    row->of[r - 1](block, block.k, a, rest, b, c, c_row, accumulate, fetched);
+    a += r * block.a.column;
+    c += r * c_row;
   }
 }
 
