@@ -40,7 +40,8 @@ thread_local Scratch left_scratch, right_scratch;
 constexpr Index line = 64;                 // of the cache, in bytes
 constexpr Index step_of_k = 704;           // of a packed right operand: C is read and written once for each
 constexpr Index rows_of_packed = 32;       // they and their rows of C stay close while the panels pass
-constexpr Index step_of_k_unpacked = 384;  // of a right operand that is packed panel by panel, which stay in L1 or close
+constexpr Index step_of_k_unpacked = 384;  // of a right operand that is packed panel by panel, which stay in L1 or close;
+constexpr Index step_of_k_across = 256;    // and that of one that is transposed, which takes more of L1
 constexpr Index step_of_k_in_place = 16;   // C stays in L1 or L2 while a B from beyond them streams
 
 /// Equal steps of at most `most`.
@@ -73,7 +74,7 @@ class Part {
         m_(rows.end - rows.begin),
         n0_(columns.begin),
         n_(columns.end - columns.begin),
-        k_step_(equal_steps(p_.k, step_of_k_unpacked)),
+        k_step_(equal_steps(p_.k, p_.b.column == 1 ? step_of_k_unpacked : step_of_k_across)),
         i_step_(row_step(k_step_)),
         down_((m_ + i_step_ - 1) / i_step_),
         far_end_(product.panels && p_.k * (among.end - among.begin) * Index(sizeof(T)) > cache_bytes() ? among.end : 0) {}
