@@ -92,17 +92,24 @@ class Part {
   /// Of A's rows and of k, one within the other.
   Index blocks() const { return (p_.k + k_step_ - 1) / k_step_ * down_; }
 
-  /// What thread `taker` takes of the turns, with groups of so many columns.
+  /// What thread `taker` takes of the turns, whose groups have so many columns, or what is left of them in a share. Shares are equal but
+  /// for a line of C.
   void unpacked(Turns& turns, Index group, int taker) {
     const Index width = kernels_.columns, at_once = columns_at_once(kernels_, p_.b);
     struct Place {
       Index k0, k, i, m, j, end;
     };
-    auto place = [&](Turns::Turn turn) -> Place {
-      const Index k0 = turn.block / down_ * k_step_, i = turn.block % down_ * i_step_, j = turn.group * group;
-      return {k0, std::min(k_step_, p_.k - k0), m0_ + i, std::min(i_step_, m_ - i), n0_ + j, n0_ + std::min(j + group, n_)};
+    auto columns = [&](int share) -> Share {
+      const auto [begin, end] = share_of(n_, share, turns.takers(), line / Index(sizeof(T)));
+      return {n0_ + begin, n0_ + end};
     };
-    const Share own = turns.share(taker, group, n_);
+    auto place = [&](Turns::Turn turn) -> Place {
+      const Index k0 = turn.block / down_ * k_step_, i = turn.block % down_ * i_step_;
+      const Share share = columns(turn.share);
+      const Index j = share.begin + turn.group * group;
+      return {k0, std::min(k_step_, p_.k - k0), m0_ + i, std::min(i_step_, m_ - i), j, std::min(j + group, share.end)};
+    };
+    const Share own = columns(taker);
     // What may throw, before others could wait for this thread.
     T* panels = right_scratch.elements<T>(k_step_ * at_once);
     if (!direct()) left_scratch.elements<T>(std::min(i_step_, m_) * left_row(k_step_));
@@ -118,7 +125,7 @@ class Part {
         Index pieces = next[0].rows > 0;
         // So is A's part of the next block, some of it beside each of the thread's own columns.
         if (turn.block + 1 < blocks() && j >= own.begin && j < own.end) {
-          const Place block = place({turn.block + 1, 0});
+          const Place block = place({turn.block + 1, 0, taker});
           next[pieces] = share_of_rows(rows_of(p_.a, block.k0, block.k, block.i, block.m), j - own.begin, n, own.end - own.begin);
           pieces += next[pieces].rows > 0;
         }
@@ -272,11 +279,13 @@ void take_cells(const ProductKernels<T>& kernels, const Product<T>& p, int parts
 template <class T>
 void take_turns(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
   constexpr Index turns_a_thread = 32, most = 4;  // panels
-  const Index panels = (p.n + kernels.columns - 1) / kernels.columns, steps = (p.k + step_of_k_unpacked - 1) / step_of_k_unpacked;
-  const Index group =
-      std::clamp<Index>(panels * steps / (turns_a_thread * parts), 1, std::min(most, panels / (2 * parts))) * kernels.columns;
+  auto ratio = [](Index a, Index b) { return (a + b - 1) / b; };
+  const Index lanes = line / Index(sizeof(T)), share = ratio(ratio(p.n, lanes), parts) * lanes;  // the largest
+  const Index panels = ratio(share, kernels.columns), steps = ratio(p.k, step_of_k_unpacked);
+  const Index worth = std::max(panels * steps / turns_a_thread, columns_at_once(kernels, p.b) / kernels.columns);
+  const Index group = std::min(worth, std::clamp<Index>(panels / most, 1, most)) * kernels.columns;
   const Share rows{0, p.m}, columns{0, p.n};
-  Turns turns((p.n + group - 1) / group, Part<T>(kernels, p, rows, columns).blocks(), parts);
+  Turns turns(ratio(share, group), Part<T>(kernels, p, rows, columns).blocks(), parts);
   parallel(parts, [&](int part) { Part<T>(kernels, p, rows, columns).unpacked(turns, group, part); });
 }
 
@@ -287,15 +296,15 @@ void take_columns(const ProductKernels<T>& kernels, const Product<T>& p, int par
   constexpr Index least = 1 << 21;  // multiply-adds of a thread: some 40 microseconds
   const int pieces = p.m * p.n * p.k < least * parts ? 1 : 3;
   const Index panels = (p.n + kernels.columns - 1) / kernels.columns;
-  Turns turns(parts * pieces, 1, parts);
+  Turns turns(pieces, 1, parts);
   parallel(parts, [&](int part) {
     for (Turns::Turn turn; turns.take(part, turn);) {
-      const Share share = share_of(panels, static_cast<int>(turn.group) / pieces, parts);
-      auto begin = [&](int piece) {  // the first has three quarters
+      const Share share = share_of(panels, turn.share, parts);
+      auto begin = [&](Index piece) {  // the first has three quarters
         const Index eighths = piece == 0 ? 0 : piece == pieces ? 8 : 5 + piece;
         return std::min((share.begin + (share.end - share.begin) * eighths / 8) * kernels.columns, p.n);
       };
-      const int piece = static_cast<int>(turn.group) % pieces;
+      const Index piece = turn.group;
       Part<T>(kernels, p, {0, p.m}, {begin(piece), begin(piece + 1)}, {begin(0), begin(pieces)}).run();
     }
   });
