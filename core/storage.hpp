@@ -42,6 +42,7 @@ class Storage {
   std::byte* data_ = nullptr;
   Index bytes_ = 0;
   Storage* next_ = nullptr;  // in a free list of the pool
+  struct Slab* slab_ = nullptr;
   int size_class_ = 0;
   std::atomic<int> holders_{0}, writers_{0};
   std::atomic<std::uint64_t> version_{0};
@@ -86,7 +87,8 @@ struct PoolStatistics {
 };
 PoolStatistics pool_statistics();
 
-/// Gives cached blocks, and those of recycle.hpp that lie between threads, back to the system.
+/// Gives cached blocks, and those of recycle.hpp that lie between threads, back to the system. Blocks of 64 KB to 2 MB are parts of larger
+/// ones, which go back when all of their parts are cached.
 void trim_pool();
 
 }  // namespace rw

@@ -1,3 +1,4 @@
+#include <rewind/core/recycle.hpp>
 #include <rewind/core/storage.hpp>
 #include <rewind/tests/support.hpp>
 
@@ -73,6 +74,37 @@ TEST_CASE("storage: statistics count whole blocks in use, cached and at the peak
   CHECK(pool_statistics().bytes_cached == 0);
 }
 
+TEST_CASE("storage: blocks that are cut from a larger one are apart, and go back to the system when all of them are free") {
+  trim_pool();
+  const auto before = pool_statistics();
+  std::vector<StorageRef> held;
+  for (Index bytes : {100'000, 1'000'000, 1'700'000, 100'000, 1'700'000, 1'700'000, 1'700'000, 1'700'000, 2'500'000, 70'000}) {
+    held.push_back(StorageRef::allocate(bytes));
+    CHECK(reinterpret_cast<std::uintptr_t>(held.back()->data()) % 64 == 0);
+    std::memset(held.back()->data(), static_cast<int>(held.size()), static_cast<std::size_t>(bytes + 64));
+  }
+  for (std::size_t i = 0; i < held.size(); ++i)
+    for (Index at : {Index{0}, held[i]->bytes() / 2, held[i]->bytes() + 63}) CHECK(held[i]->data()[at] == std::byte(i + 1));
+  CHECK(pool_statistics().allocations == before.allocations + held.size());
+  StorageRef kept = held[3];
+  held.clear();
+  const Index cached = pool_statistics().bytes_cached;
+  trim_pool();
+  CHECK(pool_statistics().bytes_cached < cached);  // what did not fit beside the kept one
+  CHECK((pool_statistics().bytes_cached > 0) == recycles_blocks());
+  CHECK(kept->data()[99'999] == std::byte(4));
+  StorageRef again = StorageRef::allocate(1'000'000);
+  CHECK(pool_statistics().allocations == before.allocations + 10 + !recycles_blocks());
+  std::memset(again->data(), 20, 1'000'000);
+  kept = {};
+  trim_pool();
+  CHECK(again->data()[999'999] == std::byte(20));
+  again = {};
+  trim_pool();
+  CHECK(pool_statistics().bytes_cached == 0);
+  CHECK(pool_statistics().bytes_in_use == before.bytes_in_use);
+}
+
 TEST_CASE("storage: a size class wastes at most a quarter") {
   trim_pool();
   Index base = pool_statistics().bytes_in_use;
@@ -86,8 +118,8 @@ TEST_CASE("storage: a size class wastes at most a quarter") {
 
 TEST_CASE("storage: a version never repeats at an address, through writes, recycling and trimming") {
   std::map<const Storage*, std::uint64_t> last;
-  for (int i = 0; i < 200; ++i) {
-    StorageRef a = StorageRef::allocate(2000);
+  for (int i = 0; i < 400; ++i) {
+    StorageRef a = StorageRef::allocate(i % 2 ? 2000 : 200'000);
     auto found = last.find(a.get());
     if (found != last.end()) CHECK(a->version() > found->second);
     for (int k = 0; k < i % 7; ++k) a->touch();
