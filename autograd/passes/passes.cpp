@@ -15,13 +15,14 @@ constexpr Pass passes[] = {{"dead code", remove_dead_code},
                            {"chunk", chunk},
                            {"hoist", hoist},
                            {"sink", sink},
+                           {"concatenations", share_concatenations},
                            {"gather product", gather_product},
                            {"fold", fold},
                            {"slices", push_slices},
                            {"fuse", fuse}};
 
 constexpr void (*order[])(Program&) = {
-    remove_dead_code, merge_common, roll,         merge_products,   chunk, hoist, sink, gather_product, fold,
+    remove_dead_code, merge_common, roll,         merge_products,   chunk, hoist, sink, share_concatenations, gather_product, fold,
     merge_common,     push_slices,  merge_common, remove_dead_code, fuse};
 
 std::atomic<PassSet> left_out{0};

@@ -42,6 +42,8 @@ PassSet passes_left_out();
 void remove_dead_code(Program& program);
 /// Instructions with equal operation, attributes and operands become one.
 void merge_common(Program& program);
+/// Of concatenations that products read, those that another holds become slices of it, also behind a loop that stacks both.
+void share_concatenations(Program& program);
 /// Slices of elementwise results become elementwise results of slices, so that gates split from one product fuse with what follows;
 /// transposes of product operands become flags.
 void push_slices(Program& program);
