@@ -5,6 +5,8 @@
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 #include <span>
+#include <unordered_map>
+#include <utility>
 
 namespace rw::detail {
 
@@ -63,33 +65,42 @@ Instruction instruction(const Operator& op, const Attributes& attributes, std::v
 Attributes number(Index value) { return {std::bit_cast<std::int64_t>(static_cast<double>(value))}; }
 const Type number_type{DType::f64, Shape{}, true};
 
-/// One concatenation that becomes a slice of another, which is made in its place if it came later.
-bool share_once(Program& program) {
+/// Concatenations become slices of others, which are made in their place if they came later.
+void share_within(Program& program) {
   const Holders holders(program);
   const auto products = read_by_products(program);
-  for (std::size_t i = 0; i < program.code.size(); ++i) {
+  std::unordered_multimap<int, const Instruction*> holding;  // each value
+  for (const auto& c : program.code)
+    if (c.op == &concatenate_operator)
+      for (int v : c.inputs) holding.emplace(v, &c);
+  std::vector<Holder> held(program.code.size());
+  for (std::size_t i = 0; i < held.size(); ++i) {
     const Instruction& c = program.code[i];
     if (c.op != &concatenate_operator || !products[c.first]) continue;
-    Holder holder;
-    for (const auto& whole : program.code)
-      if (whole.op == &concatenate_operator &&
-          std::all_of(whole.inputs.begin(), whole.inputs.end(), [&](int v) { return holders.made(v) < static_cast<int>(i); }))
-        holder = holders.larger(holder, whole, c.first);
-    if (!holder.whole) continue;
-    const Index axis = c.attributes[0], extent = program.types[c.first].shape[static_cast<int>(axis)];
-    const auto from = static_cast<std::size_t>(holder.whole - program.code.data());
-    const int whole = holder.whole->first, start = program.add_value(number_type);
-    program.code[i] = instruction(slice_operator, {axis, extent}, {whole, start}, c.first);
-    program.code.insert(program.code.begin() + static_cast<std::ptrdiff_t>(i),
-                        instruction(constant_operator, number(holder.start), {}, start));
-    if (from > i) {
-      const auto begin = program.code.begin() + static_cast<std::ptrdiff_t>(i),
-                 moved = program.code.begin() + static_cast<std::ptrdiff_t>(from) + 1;
-      std::rotate(begin, moved, moved + 1);
-    }
-    return true;
+    const auto in_time = [&](int v) { return holders.made(v) < static_cast<int>(i); };
+    for (auto [at, end] = holding.equal_range(c.inputs[0]); at != end; ++at)
+      if (const auto& whole = *at->second; std::all_of(whole.inputs.begin(), whole.inputs.end(), in_time))
+        held[i] = holders.larger(held[i], whole, c.first);
   }
-  return false;
+  auto place = [&](const Holder& h) { return static_cast<std::size_t>(h.whole - program.code.data()); };
+  for (auto& h : held)
+    if (h.whole && held[place(h)].whole) h = {};
+  if (std::none_of(held.begin(), held.end(), [](const Holder& h) { return h.whole; })) return;
+
+  std::vector<Instruction> code;
+  std::vector<char> done(held.size());
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    const Instruction& c = program.code[i];
+    if (const auto& [whole, from] = held[i]; whole) {
+      if (!std::exchange(done[place(held[i])], 1)) code.push_back(*whole);
+      const int start = program.add_value(number_type), axis = static_cast<int>(c.attributes[0]);
+      code.push_back(instruction(constant_operator, number(from), {}, start));
+      code.push_back(instruction(slice_operator, {axis, program.types[c.first].shape[axis]}, {whole->first, start}, c.first));
+    } else if (!std::exchange(done[i], 1)) {
+      code.push_back(c);
+    }
+  }
+  program.code = std::move(code);
 }
 
 /// A loop's ys that others hold are slices of those behind it.
@@ -140,7 +151,7 @@ bool share_ys(const Program& from, const std::vector<char>& products, const Inst
 }  // namespace
 
 void share_concatenations(Program& program) {
-  while (share_once(program)) continue;
+  share_within(program);
   const auto products = read_by_products(program);
   rewrite_loops(program, [&](const Instruction& was, Instruction& now, Program& to, std::vector<int>& number_of) {
     return share_ys(program, products, was, now, to, number_of);

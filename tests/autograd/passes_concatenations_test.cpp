@@ -48,6 +48,9 @@ TEST_CASE("passes: concatenations: of two that products read the smaller is a sl
 return %8, %11
 )");
   CHECK(changed({product({c, b, a}, u), product({c, b}, leaf({5, 4})), product({b, a}, w)}));
+  // One that is held itself holds nothing.
+  const Variable f = slice(product({b, a}, w), 1, 0, 1);
+  CHECK(changed({product({b, a, c}, u), product({b, a, c, f}, leaf({7, 4}))}));
   // Not where the smaller is an output or others read it, the larger is made of it, or its parts stand in another order or along another
   // axis.
   const Variable smaller = concatenate({b, a}, 1);
