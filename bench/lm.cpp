@@ -125,9 +125,9 @@ Case parse(const std::string& text) {
   return c;
 }
 
-/// Runs this program again for one case; gives its exit status.
-int run_apart(const Case& c, int threads, const Output& output) {
-  std::vector<std::string> words{"lm", "--threads", std::to_string(threads), "--alone", "--cases", c.name};
+/// Runs this program again for one case, named by `option`; gives its exit status.
+int run_apart(const std::string& option, const Case& c, int threads, const Output& output) {
+  std::vector<std::string> words{"lm", "--threads", std::to_string(threads), "--alone", option, c.name};
   if (output.json) words.push_back("--json");
   if (output.profile) words.push_back("--profile");
   std::vector<char*> arguments;
@@ -168,8 +168,8 @@ int main(int argc, char** argv) {
       for (const auto& name : cases)
         chosen.push_back(*std::find_if(named.begin(), named.end(), [&](const Case& c) { return c.name == name; }));
     for (const auto& c : chosen) {
-      if (!alone && chosen.size() > 1) {
-        if (int status = run_apart(c, threads, output)) return status;
+      if (!alone) {  // a single one too: the script that became this process had begun before it
+        if (int status = run_apart(dimensions.empty() ? "--cases" : "--lm", c, threads, output)) return status;
         continue;
       }
       set_threads(threads);
