@@ -43,6 +43,7 @@ struct ProductBlock {
 template <class T>
 struct ProductKernels {
   int rows, columns;  ///< of the register tile; a panel is as wide
+  bool takes_rows;    ///< whether `multiply` takes an A of which rows have a unit stride; else its columns must
   void (*multiply)(const ProductBlock<T>& block);
   /// to[r * to_row + c] = from[r * row + c * column]; a unit column or row stride is fast.
   void (*copy)(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row);

@@ -40,8 +40,8 @@ thread_local Scratch left_scratch, right_scratch;
 constexpr Index line = 64;                 // of the cache, in bytes
 constexpr Index step_of_k = 704;           // of a packed right operand: C is read and written once for each
 constexpr Index rows_of_packed = 32;       // they and their rows of C stay close while the panels pass
-constexpr Index step_of_k_unpacked = 384;  // of a right operand that is packed panel by panel, which stay in L1 or close;
-constexpr Index step_of_k_across = 256;    // and that of one that is transposed, which takes more of L1
+constexpr Index step_of_k_unpacked = 384;  // of a right operand that is packed panel by panel, which stay close;
+constexpr Index step_of_k_near = 256;      // and of one whose panels must stay in L1
 constexpr Index step_of_k_in_place = 16;   // C stays in L1 or L2 while a B from beyond them streams
 
 /// Equal steps of at most `most`.
@@ -63,6 +63,12 @@ Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& 
   return b.column == 1 && b.row * Index(sizeof(T)) % line != 0 ? 4 * kernels.columns : kernels.columns;
 }
 
+/// Rows of B that are packed at a time, at most. Narrow tiles read their panel from L1 or wait; packing a transposed B takes some of L1.
+template <class T>
+Index unpacked_step_of_k(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
+  return b.column == 1 && kernels.columns * Index(sizeof(T)) > line ? step_of_k_unpacked : step_of_k_near;
+}
+
 template <class T>
 class Part {
  public:
@@ -74,7 +80,7 @@ class Part {
         m_(rows.end - rows.begin),
         n0_(columns.begin),
         n_(columns.end - columns.begin),
-        k_step_(equal_steps(p_.k, p_.b.column == 1 ? step_of_k_unpacked : step_of_k_across)),
+        k_step_(equal_steps(p_.k, unpacked_step_of_k(kernels, p_.b))),
         i_step_(row_step(k_step_)),
         down_((m_ + i_step_ - 1) / i_step_),
         far_end_(product.panels && p_.k * (among.end - among.begin) * Index(sizeof(T)) > cache_bytes() ? among.end : 0) {}
@@ -139,7 +145,7 @@ class Part {
 
  private:
   /// Whether A can be read where it lies.
-  bool direct() const { return (p_.a.row == 1 && p_.a.group >= p_.k) || p_.a.column == 1; }
+  bool direct() const { return (p_.a.row == 1 && p_.a.group >= p_.k) || (kernels_.takes_rows && p_.a.column == 1); }
   T* c(Index i, Index j) const { return p_.c + i * p_.c_row + j; }
 
   /// Rows of A that go over panels that must be packed again for others: what L2 takes.
@@ -281,7 +287,7 @@ void take_turns(const ProductKernels<T>& kernels, const Product<T>& p, int parts
   constexpr Index turns_a_thread = 32, most = 4;  // panels
   auto ratio = [](Index a, Index b) { return (a + b - 1) / b; };
   const Index lanes = line / Index(sizeof(T)), share = ratio(ratio(p.n, lanes), parts) * lanes;  // the largest
-  const Index panels = ratio(share, kernels.columns), steps = ratio(p.k, step_of_k_unpacked);
+  const Index panels = ratio(share, kernels.columns), steps = ratio(p.k, unpacked_step_of_k(kernels, p.b));
   const Index worth = std::max(panels * steps / turns_a_thread, columns_at_once(kernels, p.b) / kernels.columns);
   const Index group = std::min(worth, std::clamp<Index>(panels / most, 1, most)) * kernels.columns;
   const Share rows{0, p.m}, columns{0, p.n};
