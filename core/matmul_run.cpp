@@ -57,10 +57,12 @@ Index cache_bytes() {
 }
 
 /// Columns of B that are packed at a time, where it is packed as it is used: a panel, which stays in L1. Several where pieces of its rows
-/// would share lines of the cache with their neighbours.
+/// would be no longer than a line of the cache (where rows are a power of two apart, L2 keeps few of those that were fetched), or would
+/// share lines with their neighbours.
 template <class T>
 Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
-  return b.column == 1 && b.row * Index(sizeof(T)) % line != 0 ? 4 * kernels.columns : kernels.columns;
+  const bool astride = b.row * Index(sizeof(T)) % line != 0, narrow = kernels.columns * Index(sizeof(T)) <= line;
+  return b.column == 1 && (astride || narrow) ? 4 * kernels.columns : kernels.columns;
 }
 
 /// Rows of B that are packed at a time, at most. Narrow tiles read their panel from L1 or wait; packing a transposed B takes some of L1.
@@ -148,10 +150,11 @@ class Part {
   bool direct() const { return (p_.a.row == 1 && p_.a.group >= p_.k) || (kernels_.takes_rows && p_.a.column == 1); }
   T* c(Index i, Index j) const { return p_.c + i * p_.c_row + j; }
 
-  /// Rows of A that go over panels that must be packed again for others: what L2 takes.
+  /// Rows of A that go over panels that must be packed again for others: what L2 takes, or a quarter more, in equal blocks.
   Index row_step(Index k) const {
-    const Index tile = kernels_.rows;
-    return std::max(4 * tile, cache_bytes() / Index(sizeof(T)) / k / tile * tile);
+    const Index tile = kernels_.rows, most = std::max(4 * tile, cache_bytes() / Index(sizeof(T)) / k) * 5 / 4;
+    const Index blocks = std::max<Index>(1, (m_ + most - 1) / most), rows = (m_ + blocks - 1) / blocks;
+    return std::max(tile, (rows + tile - 1) / tile * tile);
   }
 
   void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
