@@ -20,9 +20,9 @@ namespace rw {
 
 namespace {
 
-constexpr Index block = 256;        // elements of a leaf in a row; 16 lanes of 16
-constexpr Index column_block = 32;  // rows of a leaf in columns: short enough for accuracy
-constexpr Index column_tile = 256;  // columns at a time: block, counter and all stay in L1
+constexpr Index block = 256;         // elements of a leaf in a row; 16 lanes of 16
+constexpr Index column_block = 32;   // rows of a leaf in columns: short enough for accuracy
+constexpr Index column_tile = 1024;  // columns at a time: long pieces of a row, which the processor fetches ahead by itself
 constexpr Index worth_splitting = 1 << 15;
 constexpr int levels = 64;
 

@@ -103,6 +103,10 @@ TEST_CASE("reduce: every size of a row and of a column") {
       CHECK(close(reduced(kind, column, 1), reference(kind, column, 1), 0));
     }
   }
+  for (Index n : {1023, 1024, 1025, 2500}) {  // columns in one piece, and in several
+    const Tensor wide = sample({40, n}, DType::f32);
+    for (Reduction kind : kinds) CHECK(close(reduced(kind, wide, 1), reference(kind, wide, 1), 0));
+  }
 }
 
 TEST_CASE("reduce: no elements") {
@@ -141,7 +145,7 @@ TEST_CASE("reduce: NaN and infinities") {
 TEST_CASE("reduce: the order is the shape's alone, whatever strides and threads") {
   Generator g(5);
   int before = threads();
-  for (const Shape& shape : {Shape{1000, 37}, Shape{37, 1000}, Shape{11, 13, 400}, Shape{90000}, Shape{300000}, Shape{5000, 600}}) {
+  for (const Shape& shape : {Shape{1000, 37}, Shape{37, 2500}, Shape{11, 13, 400}, Shape{90000}, Shape{300000}, Shape{5000, 600}}) {
     Tensor dense = random::normal(shape, 0, 1, DType::f32, g);
     Dims axes;
     for (int i = shape.rank() - 1; i >= 0; --i) axes.push_back(i);
