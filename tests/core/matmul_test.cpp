@@ -327,15 +327,18 @@ TEST_CASE("matmul: after the first calls nothing is allocated") {
   const auto a = numbers<float>(m * k, 17), b = numbers<float>(n * k, 18);
   std::vector<float> c(static_cast<std::size_t>(m * n));
   auto storage = stored(b);
+  auto unpacked = [&](float* to) {
+    matmul(DType::f32, m, n, k, {a.data(), 1, m}, {b.data(), 1, k}, to, n, true, true);
+    matmul_steps(DType::f32, m, n, k / 10, 10, a.data(), m, k / 10 * m, b.data(), n, k / 10 * n, to, n, true, true);
+  };
   auto work = [&] {
     storage->touch();
     matmul(m, {a.data(), k, 1}, packed(*storage.get(), 0, DType::f32, k, n, n, 1), c.data(), n, false, true);
-    matmul(DType::f32, m, n, k, {a.data(), 1, m}, {b.data(), 1, k}, c.data(), n, true, true);
-    matmul_steps(DType::f32, m, n, k / 10, 10, a.data(), m, k / 10 * m, b.data(), n, k / 10 * n, c.data(), n, true, true);
+    unpacked(c.data());
   };
   std::atomic<int> ready{0};
   parallel(threads(), [&](int) {  // each thread's own scratch
-    matmul(DType::f32, m, n, k, {a.data(), 1, m}, {b.data(), 1, k}, std::vector<float>(c).data(), n, true, true);
+    unpacked(std::vector<float>(c).data());
     for (++ready; ready < threads();) std::this_thread::yield();
   });
   for (int i = 0; i < 3; ++i) work();
