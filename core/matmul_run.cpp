@@ -57,8 +57,7 @@ Index cache_bytes() {
 }
 
 /// Columns of B that are packed at a time, where it is packed as it is used: a panel, which stays in L1. Several where pieces of its rows
-/// would be no longer than a line of the cache (where rows are a power of two apart, L2 keeps few of those that were fetched), or would
-/// share lines with their neighbours.
+/// would be no longer than a line of the cache, or would share lines with their neighbours.
 template <class T>
 Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
   const bool astride = b.row * Index(sizeof(T)) % line != 0, narrow = kernels.columns * Index(sizeof(T)) <= line;

@@ -40,8 +40,8 @@ inline constexpr int some = 4;
 /// Multiply-adds of vectors a row of B beside which two fetches cost nothing; a dozen, as on AVX2, take 5 % longer by them.
 inline constexpr int hide_two = 16;
 
-/// So wide tiles alone read A's rows where they lie. A narrow one uses a part of each line of A, and lines that are a power of two apart
-/// leave the cache before the next tile uses the rest: on AMD Zen 3 gradients of weights took 1.3 to 1.5 times as long.
+/// So wide tiles alone read A's rows where they lie. A narrow one uses a small part of each line of A: on AMD Zen 3 gradients of weights
+/// take 0.8 to 0.9 of their time with A laid out.
 template <class S>
 inline constexpr bool takes_rows = S::rows* S::vectors >= hide_two;
 
