@@ -124,8 +124,8 @@ class ReduceOperator final : public Operator {
   static Variable sum_axes(const Variable& x, std::uint32_t mask);
 };
 
-/// sum over time and rows: [T,R,N] -> [N], continued from a second operand [N] if there is one. Attribute 0: from the last step to the
-/// first.
+/// sum over time and rows, [T,R,N] -> N elements, or over the rows of one step, [R,N]; continued from a second operand of the result's
+/// shape if there is one. Attribute 0: from the last step to the first.
 class SumStepsOperator final : public Operator {
  public:
   constexpr SumStepsOperator() : Operator("sum_steps") {}
@@ -133,13 +133,14 @@ class SumStepsOperator final : public Operator {
 
   void interpret(const Program&, const Instruction&, std::span<const Array* const> in, std::span<Array> out,
                  const InterpretContext&) const override {
-    Index n = in[0]->shape[2];
+    const Index n = in[0]->shape.back();
     if (in.size() > 1) out[0].data = in[1]->data;
     for (std::size_t i = 0; i < in[0]->data.size(); ++i) out[0].data[static_cast<Index>(i) % n] += in[0]->data[i];
   }
 
   void lower(Lowering& l, const Instruction& i) const override {
     Slot x = l.slot(i.inputs[0]);
+    if (x.shape().rank() == 2) x.type.shape.insert(0, 1), x.strides.insert(0, 0);
     if (x.strides[2] != 1 && x.shape()[2] != 1) x = l.dense_copy(x);
     bool reversed = i.attributes[0], continues = i.inputs.size() > 1;
     Slot y = continues ? l.continued(i.first, i.inputs[1]) : l.dense_result(i.first);

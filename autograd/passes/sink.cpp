@@ -2,11 +2,15 @@
 // steps replaces many small ones: gradients of weights (accumulated a^T b), of biases (accumulated row sums), of tables (rows accumulated
 // by index) and of x (emitted products). What is summed and cheap to make of what is stacked anyway, as a gradient times a normalised x, is
 // made again behind the loop, where it runs together with the sum, rather than stacked itself.
+//
+// With one thread, whose loops are not divided by rows, a sum over rows stays where what it sums would be stacked for it alone: there it
+// is at hand. The sum is the same chain, row after row and step after step.
 #include <algorithm>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/core/kernels.hpp>
+#include <rewind/core/team.hpp>
 #include <set>
 
 namespace rw::detail {
@@ -32,7 +36,8 @@ class Sinker {
     find_accumulators();
     find_dead_ends();
     choose();
-    if (std::find(move_.begin(), move_.end(), 1) == move_.end() && taken_.empty()) return false;
+    choose_stacked();
+    if (std::find(move_.begin(), move_.end(), 1) == move_.end() && taken_.empty() && kept_.empty()) return false;
     emit(from, number);
     return true;
   }
@@ -150,11 +155,60 @@ class Sinker {
     return sum >= 0 ? p_.code[made_[sum]].inputs[0] : -1;
   }
 
+  bool is_stacked(int v) const { return std::find(stacked_.begin(), stacked_.end(), v) != stacked_.end(); }
+  /// `v` must be stacked, unless it does not change or moves itself.
+  void stack(int v) {
+    const bool moves = made_[v] >= 0 && move_[made_[v]];
+    if (!moves && !constant(v) && !is_stacked(v)) stacked_.push_back(v);
+  }
+  /// What is stacked: operands of what moves, from what stays.
+  void choose_stacked() {
+    for (std::size_t i = 0; i < p_.code.size(); ++i)
+      if (move_[i])
+        for (int v : p_.code[i].inputs) stack(v);
+    for (int o = body_.carries; o < static_cast<int>(p_.outputs.size()); ++o) stack(p_.outputs[o]);
+    const auto moved = [&](const Accumulator& a) { return made_[a.addend] >= 0 && move_[made_[a.addend]]; };
+    const auto of_factors = [&](const Accumulator& a) { return is_product(a.addend) || is_scatter(a.addend); };
+    for (const auto& a : taken_)
+      if (!moved(a) && of_factors(a))
+        for (int v : p_.code[made_[a.addend]].inputs) stack(v);
+    if (threads() == 1) keep_sums();
+    for (const auto& a : taken_) {
+      if (moved(a) || of_factors(a)) continue;
+      const int v = summed(a);
+      if (v < 0 || made_[v] < 0 || elementwise_code(*p_.code[made_[v]].op) < 0 || !dead_end_[made_[v]]) stack(v >= 0 ? v : a.addend);
+    }
+    choose_again();
+    for (const auto& a : taken_)  // what cannot be made again
+      if (const int v = summed(a); v >= 0 && (made_[v] < 0 || !again_[made_[v]])) stack(v);
+  }
+
+  void keep_sums() {
+    constexpr Index least = 4;  // rows: of fewer, to read and write the sum at each step is no less work than to stack them
+    std::erase_if(taken_, [&](const Accumulator& a) {
+      const int v = summed(a);
+      if (v < 0 || made_[v] < 0 || constant(v) || is_stacked(v)) return false;
+      const Shape &rows = p_.types[v].shape, &sum = p_.types[p_.inputs[a.carry]].shape;
+      const Index columns = rows.back();
+      if (rows.rank() > 3 || rows.size() < least * columns) return false;
+      if (sum.rank() == 0 || sum.rank() > rows.rank() || sum.size() != columns || sum.back() != columns) return false;
+      kept_.push_back(a);
+      return true;
+    });
+  }
+  /// An instruction of the loop, which may be the sum that goes on from its carry.
+  Instruction inside(std::size_t i) const {
+    Instruction c = p_.code[i];
+    for (const auto& a : kept_)
+      if (a.add == static_cast<int>(i)) c.op = &sum_steps_operator, c.inputs = {summed(a), p_.inputs[a.carry]};
+    return c;
+  }
+
   /// Chooses what is made again behind the loop, given what is stacked otherwise.
-  void choose_again(const std::vector<int>& stacked) {
+  void choose_again() {
     again_.assign(p_.code.size(), 0);
     std::vector<char> there(p_.types.size());
-    for (int v : stacked) there[v] = 1;
+    for (int v : stacked_) there[v] = 1;
     for (int x = 0; x < body_.xs; ++x) there[p_.inputs[body_.carries + x]] = 1;
     for (const auto& a : taken_) {
       const int v = summed(a);
@@ -194,28 +248,6 @@ class Sinker {
     Index steps = scan_.attributes[1];
     std::vector<char> is_taken(body_.carries);
     for (const auto& a : taken_) is_taken[a.carry] = 1;
-    // Factors that must be stacked: operands of what moves, from what stays.
-    std::vector<int> stacked;
-    auto need = [&](int v) {
-      if (made_[v] >= 0 && move_[made_[v]]) return;
-      if (!constant(v) && std::find(stacked.begin(), stacked.end(), v) == stacked.end()) stacked.push_back(v);
-    };
-    for (std::size_t i = 0; i < p_.code.size(); ++i)
-      if (move_[i])
-        for (int v : p_.code[i].inputs) need(v);
-    for (const auto& a : taken_) {
-      if (made_[a.addend] >= 0 && move_[made_[a.addend]]) continue;
-      if (is_product(a.addend) || is_scatter(a.addend)) {
-        for (int v : p_.code[made_[a.addend]].inputs) need(v);
-      } else if (const int v = summed(a); v < 0 || made_[v] < 0 || elementwise_code(*p_.code[made_[v]].op) < 0 || !dead_end_[made_[v]]) {
-        need(v >= 0 ? v : a.addend);
-      }
-    }
-    for (int o = body_.carries; o < static_cast<int>(p_.outputs.size()); ++o) need(p_.outputs[o]);
-    choose_again(stacked);
-    for (const auto& a : taken_)  // what cannot be made again
-      if (const int v = summed(a); v >= 0 && (made_[v] < 0 || !again_[made_[v]])) need(v);
-
     // The loop without what moved.
     Program loop;
     loop.types = p_.types;
@@ -231,13 +263,13 @@ class Sinker {
       if (!is_taken[c]) loop.outputs.push_back(p_.outputs[c]);
     std::vector<int> y_of(p_.types.size(), -1), is_x(p_.types.size(), -1);
     for (int x = 0; x < body_.xs; ++x) is_x[p_.inputs[body_.carries + x]] = result_.inputs[body_.carries + x];
-    for (int v : stacked) {
+    for (int v : stacked_) {
       if (is_x[v] >= 0) continue;  // it is stacked already
       y_of[v] = static_cast<int>(loop.outputs.size());
       loop.outputs.push_back(v);
     }
     for (std::size_t i = 0; i < p_.code.size(); ++i) {
-      if (!move_[i] && !adds(taken_, i)) loop.code.push_back(p_.code[i]);
+      if (!move_[i] && !adds(taken_, i)) loop.code.push_back(inside(i));
     }
     Instruction scan = result_;
     scan.inputs = outer_inputs;
@@ -248,7 +280,7 @@ class Sinker {
       if (static_cast<int>(o) >= carries) t.shape.insert(0, steps);
       to_.add_value(t);
     }
-    compact(loop, std::vector<char>(loop.code.size(), 1));
+    remove_dead_code(loop);
     scan.body = make_body(std::move(loop), carries, body_.xs);
     int first = scan.first;
     to_.code.push_back(std::move(scan));
@@ -312,6 +344,8 @@ class Sinker {
   Instruction& result_;
   std::vector<int> made_, uses_;
   std::vector<Accumulator> accumulators_, taken_;
+  std::vector<Accumulator> kept_;              ///< sums over rows that stay in the loop
+  std::vector<int> stacked_;                   ///< values of the body
   std::vector<char> dead_end_, move_, again_;  ///< of each instruction
 };
 

@@ -24,8 +24,8 @@ void sink_and_fuse(detail::Program& p) {
 
 /// A loop backward in time whose state is a y, so it is stacked, with sums of rows: `addends(next, x)`.
 template <class F>
-std::string summed(const F& addends) {
-  auto x = leaf({3, 2, 4}), h = leaf({2, 4});
+std::string summed(const F& addends, Index batch = 2, void (*passes)(detail::Program&) = sink_and_fuse) {
+  auto x = leaf({3, batch, 4}), h = leaf({batch, 4});
   const auto sums = addends(h, h).size();
   Variables first{h};
   for (std::size_t k = 0; k < sums; ++k) first.push_back(leaf({4}));
@@ -39,7 +39,7 @@ std::string summed(const F& addends) {
       },
       first, x, {.reverse = true});
   last.push_back(y);
-  return after(sink_and_fuse, last);
+  return after(passes, last);
 }
 
 std::size_t count(const std::string& text, const std::string& word) {
@@ -60,6 +60,70 @@ TEST_CASE("passes: sink: what is cheap to make of stacked values is summed behin
   CHECK(stacked(summed([](const Variable& g, const Variable& x) { return Variables{x * (g * g + x)}; })) ==
         1);  // what is read twice counts once
   CHECK(stacked(summed([](const Variable& g, const Variable& x) { return Variables{x * exp(g) * g, x * exp(g)}; })) == 3);
+}
+
+TEST_CASE("passes: sink: with one thread, rows that a sum alone would stack are summed in the loop") {
+  const int before = threads();
+  set_threads(1);
+  auto addends = [](const Variable& next, const Variable& x) { return Variables{next * x, x, next}; };
+  CHECK(summed(addends, 4, detail::sink) == R"(
+%0 = input : f64 [4, 4]
+%1 = input : f64 [4]
+%2 = input : f64 [4]
+%3 = input : f64 [4]
+%4 = input : f64 [3, 4, 4]
+%5, %6, %7 = scan(%0, %1, %4) steps 3 backward in time : f64 [4, 4], f64 [4], f64 [3, 4, 4]
+    %0 = input : f64 [4, 4]
+    %1 = input : f64 [4]
+    %2 = input : f64 [4, 4]
+    %3 = add(%0, %2) : f64 [4, 4]
+    %4 = tanh(%3) : f64 [4, 4]
+    %5 = multiply(%4, %2) : f64 [4, 4]
+    %6 = sum_steps(%5, %1) : f64 [4]
+    return %4, %6, %4
+%8 = reshape(%2) : f64 [4]
+%9 = sum_steps(%4, %8) backward in time : f64 [4]
+%10 = reshape(%9) : f64 [4]
+%11 = reshape(%3) : f64 [4]
+%12 = sum_steps(%7, %11) backward in time : f64 [4]
+%13 = reshape(%12) : f64 [4]
+return %5, %6, %10, %13, %7
+)");
+  CHECK(count(summed(addends, 3), "backward in time : f64 [4]") == 3);  // of few rows the sum is not much less than they
+  set_threads(2);
+  CHECK(count(summed(addends, 4), "backward in time : f64 [4]") == 3);
+  set_threads(before);
+}
+
+TEST_CASE("passes: sink: sums that stay in the loop have the form of their carry, and the same bits") {
+  const int before = threads();
+  Tensor x = random::normal({3, 5, 2, 33}), first[] = {random::normal({33}), random::normal({1, 33}), random::normal({1, 1, 33}),
+                                                       random::normal({33, 1}), random::normal({1, 1, 1, 33})};
+  auto run = [&](int team) {
+    const NoGrad values_only;
+    set_threads(team);
+    auto [last, y] = scan(
+        [&](const Variables& s, const Variable& x) {
+          auto next = tanh(s[0] + x), other = exp(next), rows = reshape(other, {10, 33});
+          auto sum_as = [](const Variable& v, const Variable& carry) { return carry + reshape(sum(v, Axes{0, 1}), carry.shape()); };
+          return std::pair{
+              Variables{next, s[1] + sum(rows, 0), s[2] + sum(rows, 0, true), sum_as(other, s[3]), sum_as(other * x, s[4]),
+                        sum_as(other + x, s[5]), s[6] + sum(rows * 0.5, 0), s[7] + sum(reshape(other * 0.25, {5, 2, 1, 33}), Axes{0, 1, 2}),
+                        s[8] + reshape(sum(mean(other, -1, true), Axes{0, 1}), Shape{})},
+              x};
+        },
+        Variables{zeros({5, 2, 33}), Variable(first[0]), Variable(first[1]), Variable(first[2]), Variable(first[3]), Variable(first[4]),
+                  Variable(first[0]), Variable(first[0]), zeros(Shape{})},
+        Variable(x));
+    evaluate(last);
+    return last;
+  };
+  const auto one = run(1), two = run(2);
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    CAPTURE(i);
+    CHECK(identical(one[i].value(), two[i].value()));
+  }
+  set_threads(before);
 }
 
 TEST_CASE("passes: fuse: sums of the same rows are one region, a lone one is none") {
@@ -158,7 +222,13 @@ TEST_CASE("gradient of a loop: normalised rows, the same bits for any team, with
       CHECK(identical(got[i].value(), want[i].value()));
     }
   };
-  for (int team : {2, 3, 5}) same(run(team, {}, 0, false));
+  profile::start();
+  same(run(2, {}, 0, false));
+  profile::stop();
+  bool divided = false;  // where one thread sums in the loop
+  for (const auto& row : profile::report().rows) divided |= row.kind == "matmul" && row.shape == "[6, 272] x [272, 272]T";
+  CHECK(divided);
+  for (int team : {3, 5}) same(run(team, {}, 0, false));
   same(run(1, checkpoint::every(2), 0, false));
   same(run(3, checkpoint::every(4), 0, false));
   same(run(2, {}, 0, true));
