@@ -74,6 +74,18 @@ struct Numbering {
   }
 };
 
+/// Marks the nodes that a later gradient may enter: from held values, along histories that stay.
+void find_reached(const Collected& found) {
+  for (Node* n : found.nodes) n->reached = false;
+  for (auto at = found.nodes.rbegin(); at != found.nodes.rend(); ++at) {
+    Node* n = *at;
+    for (const Value* v : n->outputs) n->reached |= v && v->held();
+    n->reached = n->reached && n->history && !n->released && n->op->differentiable();
+    for (const Value* v : n->inputs)
+      if (n->reached && v->node) v->node->reached = true;
+  }
+}
+
 /// Marks a pending value that a gradient will read; of a view, what it shows, which is no larger and lies there already: the view is made
 /// again. A slice may show little of much, so it counts for itself.
 void capture(Value* v, std::uint64_t mark) {
@@ -88,8 +100,7 @@ void capture(Value* v, std::uint64_t mark) {
 /// Which pending results shall outlive the run: what is held or asked for, and what gradients will read.
 void choose_outputs(const Collected& found, std::span<Value* const> roots, bool keep, std::uint64_t mark, List<Value*>& outputs) {
   for (Node* n : found.nodes) {
-    bool history = keep && n->history && !n->released && n->op->differentiable();
-    Keep k = history ? n->op->keep(*n) : Keep{};
+    const Keep k = keep && n->reached ? n->op->keep(*n) : Keep{};
     if (k.operands)
       for (Value* v : n->inputs) capture(v, mark);
     for (Value* v : n->outputs)
@@ -154,7 +165,7 @@ std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Number
 }
 
 /// A scan that may be differentiated later.
-bool keeps_residuals(const Node* n) { return n->op == &scan_operator && n->history && !n->released; }
+bool keeps_residuals(const Node* n) { return n->op == &scan_operator && n->reached; }
 
 struct Running {
   Tape& tape;
@@ -247,9 +258,11 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   List<Value*> wanted = work;
   for (Value* v = tape.held; v; v = v->next) work.push_back(v);
   auto found = collect(tape, work, false);
-  if (keep)
+  if (keep) {
+    find_reached(found);
     for (Node* n : found.nodes)
       if (keeps_residuals(n)) keep_for_gradient(*n);
+  }
 
   tape.key.clear();
   Numbering numbering{tape.key, found.mark, {}, 0};

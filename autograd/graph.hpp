@@ -97,6 +97,7 @@ struct Node : RecycledObject {
   int references = 0;     ///< living outputs; the owning thread alone takes its graph apart
   bool history = true;    ///< false if recorded under NoGrad: gradients stop here
   bool released = false;  ///< backward walked it, and will let its history go
+  bool reached = false;   ///< scratch of evaluation: a later gradient may read what it took or made
   const Operator* op = nullptr;
   std::uint64_t id = 0, mark = 0;
   std::uint64_t trace = 0;

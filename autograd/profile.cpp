@@ -96,7 +96,11 @@ bool is_product(const Operator* op) { return op == &matmul_operator || op == &ma
 std::string shape_of(const Program& p, const Instruction& i) {
   const Shape& result = p.types[i.first].shape;
   if (i.op == &scan_operator) return fmt::format("{} step{}", i.attributes[1], i.attributes[1] == 1 ? "" : "s");
-  if (i.op == &region_operator) return fmt::format("{} ops {}", i.body->program.code.size(), result);
+  if (i.op == &region_operator) {  // what it runs over, though the result may be a sum of it
+    const auto& types = i.body->program.types;
+    const auto less = [](const Type& a, const Type& b) { return a.shape.size() < b.shape.size(); };
+    return fmt::format("{} ops {}", i.body->program.code.size(), std::max_element(types.begin(), types.end(), less)->shape);
+  }
   if (!is_product(i.op)) return fmt::format("{}", result);
   const bool steps = i.op == &matmul_steps_operator, left = steps || i.attributes[0], right = !steps && i.attributes[1];
   return fmt::format("{}{} x {}{}", p.types[i.inputs[0]].shape, left ? "T" : "", p.types[i.inputs[1]].shape, right ? "T" : "");

@@ -204,6 +204,35 @@ TEST_CASE("history: of a view that a gradient will read, what it shows is kept")
   CHECK(test::close(dw.value().at({3, 5}), e_value * n * 64 + n * 64 * e_value, 1e-5));
 }
 
+TEST_CASE("history: what detach cuts off keeps nothing for a gradient, nor does what leads to it") {
+  constexpr Index n = 256, bytes = n * n * 4;
+  const Variable a(random::normal({n, n}));
+  a.value();
+  const auto before = pool_statistics().bytes_in_use;
+  auto held = [&](const Variable& y) {
+    y.value();
+    return pool_statistics().bytes_in_use - before;
+  };
+  auto largest = [&] { return max(exp(a), -1, true); };  // its gradient reads exp(a)
+  auto last = [&] { return scan([&](const Variable& h, const Variable& x) { return std::pair{tanh(h + x), x}; }, zeros({n}), a).first; };
+  Variable y = sum(largest());
+  CHECK(held(y) >= bytes);
+  y = sum(last());  // reads each tanh
+  CHECK(held(y) >= bytes);
+  y = detach(largest());
+  y = sum(y);
+  CHECK(held(y) < bytes / 2);
+  y = detach(last());
+  y = sum(y);
+  CHECK(held(y) < bytes / 2);
+  y = detach(last());
+  y = sum(largest() - y);
+  CHECK(held(y) >= bytes);
+  CHECK(held(y) < 1.5 * bytes);
+  auto [da] = gradients(y, {a});
+  CHECK(sum(da).item() == doctest::Approx(n * sum(largest()).item()));
+}
+
 TEST_CASE("history: an early value of part of the model, and of several losses, runs nothing twice") {
   int trunk = 0, head = 0;
   Parameter a = of(0.5), b = of(0.25);

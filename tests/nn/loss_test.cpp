@@ -3,6 +3,7 @@
 #include <rewind/autograd/gradients.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/parameter.hpp>
+#include <rewind/autograd/profile.hpp>
 #include <rewind/core/random.hpp>
 #include <rewind/nn/loss.hpp>
 
@@ -51,6 +52,22 @@ TEST_CASE("cross entropy: the mean of -log softmax at the target, and its gradie
   CHECK(single.shape() == Shape{});
   auto report = gradcheck([&](const Variable& v) { return nn::cross_entropy(v, targets); }, x, {.second_order = true});
   CHECK_MESSAGE(report.passed, report.message);
+}
+
+TEST_CASE("cross entropy: of the logits a training step writes the gradient alone") {
+  const Index rows = 64, classes = 512;
+  const Parameter w(random::normal({classes, classes}, 0, 0.05)), b(random::normal({classes}));
+  const Variable x(random::normal({rows, classes})), targets(targets_of({rows}, classes));
+  const auto loss = nn::cross_entropy(matmul(matmul(matmul(x, w), w), w) + b, targets);
+  profile::start();
+  backward(loss);
+  profile::stop();
+  double bytes = 0;
+  for (const auto& row : profile::report().rows)
+    if (row.kind == "region" && row.shape.find("[64, 512]") != std::string::npos) bytes += row.bytes;
+  const double logits = 4.0 * rows * classes;
+  CHECK(bytes >= 2 * logits);  // read, and written as gradients
+  CHECK(bytes < 2.5 * logits);
 }
 
 TEST_CASE("cross entropy: logits of any size neither overflow nor lose the loss") {
