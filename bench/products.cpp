@@ -3,18 +3,14 @@
 // One line a shape and form; every figure is the best burst within 0.2 s. Forms: packed (right operand packed before), plain (as it lies,
 // row-major), transposed (right operand read across), gradient (both operands over time: the sum of A^T B).
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
-#include <functional>
-#include <rewind/core/isa.hpp>
+
 #include <rewind/core/matmul.hpp>
-#include <rewind/core/team.hpp>
+
+#include "ops.hpp"
+
+namespace rw::bench {
 
 namespace {
-
-using namespace rw;
-using Clock = std::chrono::steady_clock;
 
 /// A dense matrix of small numbers.
 template <class T>
@@ -33,31 +29,13 @@ class Dense {
   StorageRef storage_;
 };
 
-/// Best seconds of one call. Bursts are short, so that one escapes whatever else the machine does.
-double best_seconds(const std::function<void()>& call) {
-  call();
-  double best = 1e300, total = 0;
-  for (int burst = 0; total < 0.2 || burst < 5; ++burst) {
-    const auto start = Clock::now();
-    double elapsed = 0;
-    int calls = 0;
-    do {
-      call();
-      ++calls;
-      elapsed = std::chrono::duration<double>(Clock::now() - start).count();
-    } while (elapsed < 3e-4);
-    best = std::min(best, elapsed / calls);
-    total += elapsed;
-  }
-  return best;
-}
-
 struct Bench {
-  bool split;
-  double peak;
+  const Limits& limits;
+  bool split = limits.split;
   void line(const char* form, Index m, Index n, Index k, const std::function<void()>& call) const {
     const double seconds = best_seconds(call), rate = 2e-9 * double(m) * double(n) * double(k) / seconds;
-    fmt::print("{:<11}{:>6}{:>6}{:>6}{:>11.1f} us{:>9.1f} GF/s{:>7.2f} of peak\n", form, m, k, n, seconds * 1e6, rate, rate * 1e9 / peak);
+    fmt::print("{:<11}{:>6}{:>6}{:>6}{:>11.1f} us{:>9.1f} GF/s{:>7.2f} of peak\n", form, m, k, n, seconds * 1e6, rate,
+               rate * 1e9 / limits.flops);
   }
 };
 
@@ -90,7 +68,7 @@ void packing(Index k, Index n) {
 }
 
 template <class T>
-void all(Bench bench) {
+void all(const Bench& bench) {
   for (auto [m, h] : {std::pair<Index, Index>{32, 512},
                       {1, 512},
                       {2, 512},
@@ -116,22 +94,9 @@ void all(Bench bench) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  CLI::App app{"Products at the shapes of recurrent nets: GF/s and share of the machine's measured peak."};
-  int threads = rw::threads();
-  bool doubles = false;
-  app.add_option("--threads", threads, "threads of the team")->capture_default_str()->check(CLI::Range(1, 1024));
-  app.add_flag("--f64", doubles, "in double precision");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    rw::set_threads(threads);
-    const DType dtype = doubles ? DType::f64 : DType::f32;
-    const Bench bench{threads > 1, peak_flops(dtype, threads, 500, 0.001)};  // bursts as short as those of the products
-    fmt::print("{} {}, {} thread{}, peak {:.1f} GF/s\n", name(isa()), name(dtype), threads, threads == 1 ? "" : "s", bench.peak * 1e-9);
-    fmt::print("{:<11}{:>6}{:>6}{:>6}\n", "form", "M", "K", "N");
-    doubles ? all<double>(bench) : all<float>(bench);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "bench: {}\n", error.what());
-    return 1;
-  }
+void products(DType dtype, const Limits& limits) {
+  fmt::print("{:<11}{:>6}{:>6}{:>6}\n", "form", "M", "K", "N");
+  dtype == DType::f64 ? all<double>({limits}) : all<float>({limits});
 }
+
+}  // namespace rw::bench
