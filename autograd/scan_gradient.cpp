@@ -255,6 +255,20 @@ class Differentiator {
   Derivative d_;
 };
 
+/// Zeros, of each type recorded once.
+class Zeros {
+ public:
+  Variable of(const Type& type) {
+    for (const auto& v : made_)
+      if (v.dtype() == type.dtype && v.shape() == type.shape) return v;
+    made_.push_back(type.shape.rank() == 0 ? zeros({}, type.dtype) : broadcast_to(of({type.dtype, {}}), type.shape));
+    return made_.back();
+  }
+
+ private:
+  List<Variable> made_;
+};
+
 }  // namespace
 
 std::shared_ptr<const Derivative> derivative_of(const Body& body, const Closures& closures, const Wish& wish) {
@@ -293,12 +307,13 @@ void scan_gradient(Pullback& p) {
   auto value = [&](int i) { return i < count ? node.inputs[i] : rows[i - first_table].table; };
   auto input = [&](int i) { return i >= count && i < first_table ? rows[i - count].index() : handle(value(i)); };
   List<Variable> inputs;
+  Zeros none;
   for (int c : d.carries) {
     Variable g = p.g(c);
-    inputs.push_back(g.empty() ? zeros(node.types[c].shape, node.types[c].dtype) : g);
+    inputs.push_back(g.empty() ? none.of(node.types[c]) : g);
   }
-  for (int i : d.captures) inputs.push_back(zeros(value(i)->type.shape, value(i)->type.dtype));
-  for (const Type& type : d.sums) inputs.push_back(zeros(type.shape, type.dtype));
+  for (int i : d.captures) inputs.push_back(none.of(value(i)->type));
+  for (const Type& type : d.sums) inputs.push_back(none.of(type));
   for (int y : d.ys) inputs.push_back(p.g(carries + y));
   for (int r : residuals) inputs.push_back(p.y(r));
   for (int x : d.xs_read) inputs.push_back(input(x));

@@ -48,7 +48,7 @@ constexpr auto small_classes = [] {
   for (std::size_t units = 0; units < table.size(); ++units) table[units] = static_cast<std::uint8_t>(class_of(16 * units));
   return table;
 }();
-int find_class(std::size_t bytes) {
+[[gnu::always_inline]] inline int find_class(std::size_t bytes) {
   const std::size_t units = (bytes + 15) / 16;
   return units < small_classes.size() ? small_classes[units] : class_of(bytes);
 }
@@ -143,8 +143,8 @@ void* take_block(std::size_t bytes) {
   Block* block = free.list;
   if (!block) return take_chain(free, size_class);
   free.list = block->next;
-  fetch_block(free.list, bytes);  // the next one taken: it has been out of the cache for a step
   --free.count;
+  fetch_block(free.list, bytes);  // the next one taken: it has been out of the cache for a step
   return block;
 }
 
