@@ -1,6 +1,6 @@
 // Element e of a stream is word e of the stream's blocks (f32) or their pair of words e (f64). Normal elements come in pairs, from two
-// words (f32) or four (f64). Own series for log, sin and cos: plain loops that the compiler turns into vectors, with the same bits
-// everywhere.
+// words (f32) or four (f64). Own series for log, sin and cos: plain loops that the compiler turns into vectors once those over terms are
+// unrolled, with the same bits everywhere.
 #include <rewind/core/convert.hpp>
 #include <rewind/core/format.hpp>
 #include <rewind/core/philox.hpp>
@@ -36,6 +36,7 @@ inline T log_of(T u) {
   S bits = std::bit_cast<S>(u), k = (bits - half_root) >> digits;
   T m = std::bit_cast<T>(static_cast<S>(bits - k * (S{1} << digits)));
   T s = (m - 1) / (m + 1), ss = s * s, sum = T(1) / (2 * terms - 1);
+#pragma GCC unroll 16
   for (int i = terms - 2; i >= 0; --i) sum = sum * ss + T(1) / static_cast<T>(2 * i + 1);
   return static_cast<T>(k) * static_cast<T>(std::numbers::ln2) + 2 * s * sum;
 }
@@ -49,6 +50,7 @@ inline void sin_cos_of(Bits<T> w, T& sin, T& cos) {
   auto rest = static_cast<S>(w - (quadrant << (bits - 2)));
   T x = static_cast<T>(rest) * static_cast<T>(std::numbers::pi / 2 / static_cast<double>(Bits<T>{1} << (bits - 2))), xx = -x * x, s = 1,
     c = 1;
+#pragma GCC unroll 16
   for (int i = terms - 1; i > 0; --i) {
     s = 1 + s * xx * (T(1) / static_cast<T>(2 * i * (2 * i + 1)));
     c = 1 + c * xx * (T(1) / static_cast<T>(2 * i * (2 * i - 1)));
