@@ -198,7 +198,7 @@ void group(Program& program, int largest) {
       if (made[v] >= 0) lowest = std::max(lowest, level_of(made[v]) + 1);
     Space space;
     if (!space_of(program, c, space)) {
-      level[n] = c.op == &constant_operator ? -1 : lowest;
+      level[n] = c.op == &constant_operator ? -1 : is_computed(*c.op) ? lowest : std::max(lowest - 1, 0);
       continue;
     }
     int home = -1;
