@@ -17,9 +17,16 @@ void fill(T* panels, Index k, Index n, Matrix b) {
   const auto& kernels = detail::product_table(isa()).of<T>();
   const detail::GroupedMatrix<T> from{static_cast<const T*>(b.data), b.row, b.column, k, 0};
   const int parts = k * n >= least_to_split ? threads() : 1;
-  parallel(parts, n, kernels.columns, [&](Index begin, Index end) {
-    detail::fill_panels(kernels, from, 0, k, begin, end - begin, panels + begin * k, kernels.columns * k);
-  });
+  const Index width = kernels.columns;
+  constexpr Index rows = 16;  // a line of a transposed matrix
+  if (k >= rows * parts) {    // there may be few panels: 128 columns are three, which two threads cannot share
+    parallel(parts, k, rows, [&](Index begin, Index end) {
+      detail::fill_panels(kernels, from, begin, end - begin, 0, n, panels + begin * width, width * k);
+    });
+  } else {
+    parallel(parts, n, width,
+             [&](Index begin, Index end) { detail::fill_panels(kernels, from, 0, k, begin, end - begin, panels + begin * k, width * k); });
+  }
 }
 
 void fill(DType dtype, Index k, Index n, Matrix b, void* panels) {

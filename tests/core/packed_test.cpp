@@ -1,8 +1,11 @@
 // Packed right operands: when they are packed, kept, packed again and dropped.
 #include <rewind/core/matmul.hpp>
+#include <rewind/core/team.hpp>
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
 #include <thread>
 #include <vector>
 
@@ -75,6 +78,26 @@ TEST_CASE("packed_if_worth: packs when the runs since the last change pay for it
   CHECK_FALSE(packs(n, 1, 1, 1));
   packed(*storage.get(), 0, DType::f32, k, n, n, 1);
   CHECK(packs(n, 1, 1, 1));
+}
+
+TEST_CASE_TEMPLATE("packed: the same panels whichever way threads share them", T, float, double) {
+  const int before = threads();
+  for (auto [k, n] : {std::array<Index, 2>{130, 128}, {37, 500}, {20, 1001}, {900, 20}, {16, 1024}}) {
+    const Index m = 3;
+    const auto a = numbers<T>(m * k, 3), b = numbers<T>(k * n, 4);
+    std::vector<T> across(b.size()), want(static_cast<std::size_t>(m * n)), c(want.size());
+    for (Index i = 0; i < k * n; ++i) across[static_cast<std::size_t>(i % n * k + i / n)] = b[static_cast<std::size_t>(i)];
+    matmul(dtype_of<T>(), m, n, k, {a.data(), k, 1}, {b.data(), n, 1}, want.data(), n, false, false);
+    for (int count : {1, 2, 3, 5}) {
+      set_threads(count);
+      for (const Matrix& right : {Matrix{b.data(), n, 1}, Matrix{across.data(), 1, k}}) {
+        std::fill(c.begin(), c.end(), T(9));
+        matmul(m, {a.data(), k, 1}, PackedMatrix(dtype_of<T>(), k, n, right), c.data(), n, false, false);
+        CHECK(same(c, want));
+      }
+    }
+  }
+  set_threads(before);
 }
 
 TEST_CASE("packed: several threads get one form") {
