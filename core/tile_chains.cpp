@@ -1,8 +1,8 @@
 // Which operations of a tile program go through it together.
 //
-// A cheap operation begins a chain: what it takes, then itself. Where an operand is cheap too, its chain comes first, and the operation
-// goes on with it; of two such operands the first is put aside meanwhile. So an operand is made where it is read. It is made nowhere else
-// if nobody else reads it; and if others do, but making it again costs no more than writing and reading it.
+// An operation of one instruction begins a chain: what it takes, then itself. Where an operand is such too, its chain comes first, and the
+// operation goes on with it; of two such operands the first is put aside meanwhile. So an operand is made where it is read. It is made
+// nowhere else if nobody else reads it; and if others do, but making it again costs no more than writing and reading it.
 #include <algorithm>
 #include <optional>
 #include <rewind/core/tile_plan.hpp>
@@ -14,17 +14,19 @@ namespace {
 using simd::Chain;
 using simd::Link;
 
-/// A cheap operation as a link: on its first operand, or on its second.
-struct Cheap {
+/// An operation as a link: on its first operand, or on its second.
+struct AsLink {
   Link first, second;
 };
-std::optional<Cheap> cheap(const TileProgram::Instruction& i) {
+std::optional<AsLink> as_link(const TileProgram::Instruction& i) {
   if (i.kind != Kind::apply) return {};
-  if (i.code == op::code<op::Add>) return Cheap{Link::add, Link::add};
-  if (i.code == op::code<op::Subtract>) return Cheap{Link::subtract, Link::subtract_from};
-  if (i.code == op::code<op::Multiply>) return Cheap{i.a == i.b ? Link::square : Link::multiply, Link::multiply};
-  if (i.code == op::code<op::Square>) return Cheap{Link::square, Link::square};
-  if (i.code == op::code<op::Negate>) return Cheap{Link::negate, Link::negate};
+  if (i.code == op::code<op::Add>) return AsLink{Link::add, Link::add};
+  if (i.code == op::code<op::Subtract>) return AsLink{Link::subtract, Link::subtract_from};
+  if (i.code == op::code<op::Multiply>) return AsLink{i.a == i.b ? Link::square : Link::multiply, Link::multiply};
+  if (i.code == op::code<op::Square>) return AsLink{Link::square, Link::square};
+  if (i.code == op::code<op::Divide>) return AsLink{Link::divide, Link::divide_from};
+  if (i.code == op::code<op::Sqrt>) return AsLink{Link::root, Link::root};
+  if (i.code == op::code<op::Negate>) return AsLink{Link::negate, Link::negate};
   return {};
 }
 
@@ -57,7 +59,7 @@ class Chains {
       : program_(program), narrow_(narrow), made_(program.code.size()), uses_(program.code.size()), read_(program.code.size()) {
     for (std::size_t n = 0; n < program.code.size(); ++n) {
       const auto& i = program.code[n];
-      const bool joins = cheap(i) || i.kind == Kind::sum || i.kind == Kind::total;
+      const bool joins = as_link(i) || i.kind == Kind::sum || i.kind == Kind::total;
       for (int v : {i.a, i.b == i.a ? -1 : i.b, i.c}) {
         if (v < 0) continue;
         ++uses_[v].all;
@@ -104,9 +106,10 @@ class Chains {
 
   /// Whether a reader makes `v` itself.
   bool made_by_reader(int v, bool narrow) const {
-    if (v < 0 || !cheap(program_.code[v]) || narrow_[v] != narrow || uses_[v].alone) return false;
+    if (v < 0 || !as_link(program_.code[v]) || narrow_[v] != narrow || uses_[v].alone) return false;
     if (uses_[v].all == 1) return true;
     const auto& i = made_[v];
+    if (std::any_of(i.chain.links, i.chain.links + i.chain.count, simd::slow)) return false;
     const auto full = std::count_if(i.in, i.in + i.inputs, [&](int in) { return !narrow_[in]; });
     return full == 1 ? i.chain.count <= 3 : i.chain.count == 2 && uses_[v].all == 2;
   }
@@ -114,7 +117,7 @@ class Chains {
   /// The chain of operation `n` with those of its first and second operand, or with what they leave in registers.
   std::optional<Instruction> chain_of(int n, bool first, bool second) const {
     const auto& i = program_.code[n];
-    const Cheap link = *cheap(i);
+    const AsLink link = *as_link(i);
     Instruction to = plain(n);
     to.inputs = 0;
     bool fits;
@@ -150,8 +153,8 @@ class Chains {
       read_[i.a] += makes;
       return to;
     }
-    if (!cheap(i)) return plain(n);
-    const bool twice = i.b == i.a && cheap(i)->first != Link::square;
+    if (!as_link(i)) return plain(n);
+    const bool twice = i.b == i.a && as_link(i)->first != Link::square;
     const bool first = !twice && made_by_reader(i.a, narrow_[n]), second = i.b != i.a && made_by_reader(i.b, narrow_[n]);
     const bool longer = first && (!second || made_[i.a].chain.count >= made_[i.b].chain.count);
     for (auto [a, b] : {std::pair(first, second), std::pair(longer, second && !longer), std::pair(first && !longer, second && longer)}) {

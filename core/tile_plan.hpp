@@ -14,7 +14,7 @@ constexpr bool is_reduction(Kind kind) { return kind == Kind::sum || kind == Kin
 constexpr bool is_result(Kind kind) { return kind == Kind::store || kind == Kind::total; }
 constexpr bool is_random(Kind kind) { return kind == Kind::uniform || kind == Kind::normal; }
 
-/// An instruction of the program, or several cheap operations that go through the tile together.
+/// An instruction of the program, or several operations that go through the tile together.
 struct Instruction {
   Kind kind;
   op::Code code;

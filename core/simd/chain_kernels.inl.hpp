@@ -1,4 +1,4 @@
-// Chains of cheap operations: into memory, sums of rows, totals of columns. Included by the kernels of the tile machine alone.
+// Chains of operations: into memory, sums of rows, totals of columns. Included by the kernels of the tile machine alone.
 #pragma once
 
 #include <rewind/core/simd/row_kernels.inl.hpp>
@@ -43,6 +43,8 @@ template <int n, class T>
     auto subtract = [](const B& a, const B& b) { return a - b; };
     auto subtract_from = [](const B& a, const B& b) { return b - a; };
     auto multiply = [](const B& a, const B& b) { return a * b; };
+    auto divide = [](const B& a, const B& b) { return a / b; };
+    auto divide_from = [](const B& a, const B& b) { return b / a; };
     switch (static_cast<int>(chain.links[k])) {
       case 3: each(add); break;
       case 4: each_with_one(add); break;
@@ -56,15 +58,25 @@ template <int n, class T>
       case 12: each(multiply); break;
       case 13: each_with_one(multiply); break;
       case 14: each_with_aside(multiply); break;
-      case 15:
+      case 15: each(divide); break;
+      case 16: each_with_one(divide); break;
+      case 17: each_with_aside(divide); break;
+      case 18: each(divide_from); break;
+      case 19: each_with_one(divide_from); break;
+      case 20: each_with_aside(divide_from); break;
+      case 21:
         put_aside();
         each(take);
         break;
-      case 16:
+      case 22:
         put_aside();
         each_with_one(take);
         break;
-      case 18:
+      case 26:
+#pragma GCC unroll 8
+        for (int i = 0; i < n; ++i) value[i] = sqrt(value[i]);
+        break;
+      case 24:
 #pragma GCC unroll 8
         for (int i = 0; i < n; ++i) value[i] = value[i] * value[i];
         break;

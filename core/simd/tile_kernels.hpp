@@ -23,22 +23,27 @@ using ApplyKernel = void (*)(Index rows, Index columns, const Span* in, const Sp
 using ReduceKernel = void (*)(Index rows, Index columns, const Span& in, void* out, bool first);
 inline constexpr Index reduce_block = 256;
 
-/// Cheap operations in one pass, each on the value so far, x, and y: elements of an operand, with the next number one value a row of it,
-/// and with the one after that what was put aside.
+/// Operations of one instruction in one pass, each on the value so far, x, and y: elements of an operand, with the next number one value a
+/// row of it, and with the one after that what was put aside.
 enum class Link : std::uint8_t {
   take = 0,           ///< y
   add = 3,            ///< x + y
   subtract = 6,       ///< x - y
   subtract_from = 9,  ///< y - x
   multiply = 12,      ///< x y
-  aside = 15,         ///< y, and x is put aside
-  square = 18,        ///< x x
-  negate = 19,        ///< -x
+  divide = 15,        ///< x / y
+  divide_from = 18,   ///< y / x
+  aside = 21,         ///< y, and x is put aside
+  square = 24,        ///< x x
+  negate = 25,        ///< -x
+  root = 26,          ///< the square root of x
 };
 enum class Form : std::uint8_t { elements, one_a_row, aside };
 constexpr Link with(Link link, Form form) { return static_cast<Link>(static_cast<int>(link) + static_cast<int>(form)); }
 /// Whether an operand is read, and in which form, if so.
 constexpr bool reads(Link link) { return link < Link::square && static_cast<int>(link) % 3 != static_cast<int>(Form::aside); }
+/// Whether doing it again costs more than writing and reading what it makes.
+constexpr bool slow(Link link) { return (link >= Link::divide && link < Link::aside) || link == Link::root; }
 constexpr bool reads_one(Link link) { return reads(link) && static_cast<int>(link) % 3 == static_cast<int>(Form::one_a_row); }
 
 struct Chain {
