@@ -19,7 +19,7 @@ void fill(T* panels, Index k, Index n, Matrix b) {
   const int parts = k * n >= least_to_split ? threads() : 1;
   const Index width = kernels.columns;
   constexpr Index rows = 16;  // a line of a transposed matrix
-  if (k >= rows * parts) {    // there may be few panels: 128 columns are three, which two threads cannot share
+  if (k >= rows * parts) {    // evenly, where panels may be few: 128 columns are three
     parallel(parts, k, rows, [&](Index begin, Index end) {
       detail::fill_panels(kernels, from, begin, end - begin, 0, n, panels + begin * width, width * k);
     });
