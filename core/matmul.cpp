@@ -1,5 +1,6 @@
 // The products as callers ask for them, on the instruction set of this process.
 #include <rewind/core/format.hpp>
+#include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul_kernels.hpp>
 
 namespace rw {
@@ -50,13 +51,15 @@ void matmul(Index m, Matrix a, const PackedMatrix& b, void* c, Index c_row, bool
 }
 
 void matmul_steps(DType dtype, Index m, Index n, Index rows, Index steps, const void* a, Index a_row, Index a_step, const void* b,
-                  Index b_row, Index b_step, void* c, Index c_row, bool accumulate, bool split) {
+                  Index b_row, Index b_step, void* c, Index c_row, bool accumulate, bool split, void* sums) {
+  if (sums && (m == 0 || rows * steps == 0)) sum_steps(dtype, n, rows, steps, b, b_row, b_step, sums, accumulate, split);
   detail::visit_product("matmul_steps", dtype, [&]<class T>(T) {
     detail::GroupedMatrix<T> left{static_cast<const T*>(a), a_row, 1, rows, a_step};
     detail::GroupedMatrix<T> right{static_cast<const T*>(b), b_row, 1, rows, b_step};
     if (rows == 1)  // one group instead of many
       for (auto* x : {&left, &right}) *x = {x->data, x->step, 1, steps, 0};
     detail::Product<T> product{m, n, rows * steps, left, right, nullptr, static_cast<T*>(c), c_row, accumulate};
+    product.sums = static_cast<T*>(sums);
     detail::run_product(detail::product_table(isa()).of<T>(), product, split);
   });
 }

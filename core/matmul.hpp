@@ -69,9 +69,10 @@ Index rows_for_weights(Index bytes);
 
 /// C [M,N] (+)= sum over s = 0 .. steps-1 of A_s^T B_s with A_s [R,M] at a + s * a_step and B_s [R,N] at b + s * b_step (elements,
 /// negative runs backward; rows of unit stride): the chain runs over s, then over the rows r, as if the steps were stacked into one
-/// product. It is how gradients of weights are summed over time. Otherwise like matmul.
+/// product. It is how gradients of weights are summed over time. Otherwise like matmul. Where `sums` [N] are given, they (+)= the rows of
+/// all B_s, the same chain that sum_steps makes, while these are at hand: so the gradient of a bias costs no pass of its own.
 void matmul_steps(DType dtype, Index m, Index n, Index rows, Index steps, const void* a, Index a_row, Index a_step, const void* b,
-                  Index b_row, Index b_step, void* c, Index c_row, bool accumulate, bool split);
+                  Index b_row, Index b_step, void* c, Index c_row, bool accumulate, bool split, void* sums = nullptr);
 
 /// Floating-point operations a second that independent fused multiply-adds of the widest vectors reach, best of some bursts, on
 /// `threads` threads at once (SSE2: of multiplies and adds): what products are compared with. Takes bursts * seconds. Throws DTypeError

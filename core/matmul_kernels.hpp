@@ -47,6 +47,8 @@ struct ProductKernels {
   void (*multiply)(const ProductBlock<T>& block);
   /// to[r * to_row + c] = from[r * row + c * column]; a unit column or row stride is fast.
   void (*copy)(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row);
+  /// sums [n] += the rows of a B that lies as that of a ProductBlock: a chain a column, over k in order.
+  void (*add_rows)(Index n, Index k, const T* b, Index b_row, Index b_panel, T* sums);
   /// `rounds` rounds of independent multiply-adds on `values` (burst_values of them); a round is burst_flops operations.
   void (*burst)(Index rounds, T* values);
   Index burst_flops;
@@ -78,6 +80,7 @@ struct Product {
   Index c_row;
   bool accumulate;
   std::span<const Ahead> ahead = {};  ///< for a product with panels on one thread
+  T* sums = nullptr;                  ///< [n] (+)= the rows of `b`, as C; may be null
 };
 template <class T>
 void run_product(const ProductKernels<T>& kernels, const Product<T>& product, bool split);

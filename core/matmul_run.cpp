@@ -138,6 +138,7 @@ class Part {
         }
         fetches_ = {next, pieces};
         if (j == at.j) turns.wait(turn);
+        if (at.i == 0) add_rows(at.k0, at.k, j, n, panels, width, at.k * width);
         multiply(at.i, at.m, at.k0, at.k, j, n, panels, width, at.k * width);
       }
       turns.finish(turn);
@@ -166,6 +167,13 @@ class Part {
     }
     kernels_.multiply({m, n, k, a, first, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, std::max<Index>(far_end_ - j, 0),
                        fetches_.count > 0 ? &fetches_ : nullptr});
+  }
+
+  /// To the sums of the rows of B, of which b has rows k0 .. k0+k-1. Of all parts of a product, for the one with C's first row.
+  void add_rows(Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
+    if (!p_.sums) return;
+    if (k0 == 0 && !p_.accumulate) std::fill_n(p_.sums + j, n, T(0));
+    kernels_.add_rows(n, k, b, b_row, b_panel, p_.sums + j);
   }
 
   /// Elements of a packed row of A: off the powers of two, whose rows would meet in one set of the cache.
@@ -220,13 +228,18 @@ class Part {
   void in_place() {
     const Index width = kernels_.columns, whole = n_ / width * width, rest = n_ - whole;
     const Index step = p_.k * n_ * Index(sizeof(T)) > 2 * cache_bytes() ? step_of_k_in_place : step_of_k;
-    for (Index k0 = 0; k0 < p_.k; k0 += step)
-      multiply(m0_, m_, k0, std::min(step, p_.k - k0), n0_, whole, p_.b.data + k0 * p_.b.row + n0_, p_.b.row, width);
+    for (Index k0 = 0; k0 < p_.k; k0 += step) {
+      const T* b = p_.b.data + k0 * p_.b.row + n0_;
+      const Index k = std::min(step, p_.k - k0);
+      if (m0_ == 0) add_rows(k0, k, n0_, whole, b, p_.b.row, width);
+      multiply(m0_, m_, k0, k, n0_, whole, b, p_.b.row, width);
+    }
     if (rest == 0) return;
     for (Index k0 = 0; k0 < p_.k; k0 += step_of_k) {
       const Index k = std::min(step_of_k, p_.k - k0);
       T* panel = right_scratch.elements<T>(k * width);
       fill_panels(kernels_, p_.b, k0, k, n0_ + whole, rest, panel, k * width);
+      if (m0_ == 0) add_rows(k0, k, n0_ + whole, rest, panel, width, k * width);
       multiply(m0_, m_, k0, k, n0_ + whole, rest, panel, width, k * width);
     }
   }

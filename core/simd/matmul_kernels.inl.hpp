@@ -315,6 +315,43 @@ void copy(Index rows, Index columns, const T* from, Index row, Index column, T* 
   }
 }
 
+/// Sums of V vectors of columns of each of P panels: chains side by side, which hide the latency of each other's additions.
+template <class S, class T, int P, int V>
+void add_vectors(Index k, const T* b, Index b_row, Index b_panel, T* sums) {
+  using B = Batch<S, T>;
+  constexpr int L = lanes<S, T>;
+  B sum[P * V];
+#pragma GCC unroll 16
+  for (int v = 0; v < P * V; ++v) sum[v] = B::load_unaligned(sums + v * L);
+  for (Index s = 0; s < k; ++s, b += b_row)
+#pragma GCC unroll 16
+    for (int v = 0; v < P * V; ++v) sum[v] = sum[v] + B::load_unaligned(b + v / V * b_panel + v % V * L);
+#pragma GCC unroll 16
+  for (int v = 0; v < P * V; ++v) sum[v].store_unaligned(sums + v * L);
+}
+
+/// The same of one panel, of which `vectors` are asked for: V at most.
+template <class S, class T, int V>
+void add_some(Index vectors, Index k, const T* b, Index b_row, T* sums) {
+  if constexpr (V > 0) vectors == V ? add_vectors<S, T, 1, V>(k, b, b_row, 0, sums) : add_some<S, T, V - 1>(vectors, k, b, b_row, sums);
+}
+
+template <class S, class T>
+void add_rows(Index n, Index k, const T* b, Index b_row, Index b_panel, T* sums) {
+  constexpr int at_once = 4, L = lanes<S, T>;
+  constexpr Index width = panel_columns<S, T>;
+  for (; n >= at_once * width; n -= at_once * width, b += at_once * b_panel, sums += at_once * width)
+    add_vectors<S, T, at_once, S::vectors>(k, b, b_row, b_panel, sums);
+  for (; n >= width; n -= width, b += b_panel, sums += width) add_vectors<S, T, 1, S::vectors>(k, b, b_row, b_panel, sums);
+  const Index vectors = n / L, whole = vectors * L, left = n - whole;
+  add_some<S, T, S::vectors>(vectors, k, b, b_row, sums);
+  if (left == 0) return;
+  T last[L] = {};  // a vector of sums, of which the others are no column's
+  for (Index j = 0; j < left; ++j) last[j] = sums[whole + j];
+  add_vectors<S, T, 1, 1>(k, b + whole, b_row, 0, last);
+  for (Index j = 0; j < left; ++j) sums[whole + j] = last[j];
+}
+
 /// Twelve chains: three times the latency of a multiply-add on one port; with two operands they take fourteen of sixteen registers.
 inline constexpr int burst_chains = 12;
 inline constexpr int burst_unroll = 4;
@@ -339,13 +376,8 @@ void burst(Index rounds, T* values) {
 template <class S, class T>
 constexpr ProductKernels<T> product_kernels() {
   static_assert((burst_chains + 2) * lanes<S, T> <= burst_values);
-  return {S::rows,
-          panel_columns<S, T>,
-          takes_rows<S>,
-          multiply<S, T>,
-          copy<S, T>,
-          burst<S, T>,
-          Index(2) * burst_chains * burst_unroll * lanes<S, T>};
+  return {S::rows,    panel_columns<S, T>, takes_rows<S>, multiply<S, T>,
+          copy<S, T>, add_rows<S, T>,      burst<S, T>,   Index(2) * burst_chains * burst_unroll * lanes<S, T>};
 }
 
 }  // namespace

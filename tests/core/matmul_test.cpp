@@ -106,16 +106,6 @@ std::string differences(Isa isa, Index m, Index n, Index k) {
   return "";
 }
 
-template <class F>
-void each_isa(F f) {
-  for (Isa isa : {Isa::sse2, Isa::avx2, Isa::avx512}) {
-    if (supported(isa))
-      f(isa);
-    else
-      MESSAGE("NOT RUN: this processor lacks ", std::string(name(isa)));
-  }
-}
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("matmul: every tail size, layout and start is the chain, bit for bit, on every instruction set", T, float, double) {

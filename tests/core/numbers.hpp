@@ -1,11 +1,14 @@
-// Numbers to multiply, in vectors and in storage.
+// Numbers to multiply, in vectors and in storage, on each instruction set.
 #pragma once
 
+#include <doctest/doctest.h>
+#include <rewind/core/isa.hpp>
 #include <rewind/core/storage.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
 #include <vector>
 
 namespace rw::test {
@@ -34,6 +37,17 @@ StorageRef stored(const std::vector<T>& values) {
   auto storage = StorageRef::allocate(static_cast<Index>(values.size() * sizeof(T)));
   std::memcpy(storage->data(), values.data(), values.size() * sizeof(T));
   return storage;
+}
+
+/// f(isa) for those that the processor has.
+template <class F>
+void each_isa(F f) {
+  for (Isa isa : {Isa::sse2, Isa::avx2, Isa::avx512}) {
+    if (supported(isa))
+      f(isa);
+    else
+      MESSAGE("NOT RUN: this processor lacks ", std::string(name(isa)));
+  }
 }
 
 }  // namespace rw::test
