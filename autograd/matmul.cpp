@@ -168,20 +168,27 @@ class MatmulOperator final : public Operator {
 };
 
 /// sum over time of left_t^T right_t: [T,R,M], [T,R,N] -> [M,N], continued from a third operand [M,N] if there is one. Attribute 0: from
-/// the last step to the first.
+/// the last step to the first; 1: with the sum over time and rows of the right operand, a second result [N], continued if the first is
+/// from a fourth operand.
 class MatmulStepsOperator final : public Operator {
  public:
   constexpr MatmulStepsOperator() : Operator("matmul_steps") {}
-  std::string describe(const Attributes& a) const override { return a[0] ? "backward in time" : ""; }
+  std::string describe(const Attributes& a) const override {
+    return fmt::format("{}{}{}", a[0] ? "backward in time" : "", a[0] && a[1] ? ", " : "", a[1] ? "with row sums" : "");
+  }
 
-  void interpret(const Program&, const Instruction&, std::span<const Array* const> in, std::span<Array> out,
+  void interpret(const Program&, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
                  const InterpretContext&) const override {
     const Shape& s = in[0]->shape;
     Index rows = s[0] * s[1], m = s[2], n = in[1]->shape[2];
-    if (in.size() > 2) out[0].data = in[2]->data;
-    for (Index r = 0; r < rows; ++r)
+    if (in.size() > 2)
+      for (std::size_t k = 0; k < out.size(); ++k) out[k].data = in[2 + k]->data;
+    for (Index r = 0; r < rows; ++r) {
       for (Index x = 0; x < m; ++x)
         for (Index y = 0; y < n; ++y) out[0].data[x * n + y] += in[0]->data[r * m + x] * in[1]->data[r * n + y];
+      if (i.attributes[1])
+        for (Index y = 0; y < n; ++y) out[1].data[y] += in[1]->data[r * n + y];
+    }
   }
 
   void lower(Lowering& l, const Instruction& i) const override {
@@ -190,16 +197,20 @@ class MatmulStepsOperator final : public Operator {
       return s.strides[2] == 1 || s.shape()[2] == 1 ? s : l.dense_copy(s);
     };
     Slot a = rows_contiguous(i.inputs[0]), b = rows_contiguous(i.inputs[1]);
-    bool reversed = i.attributes[0], continues = i.inputs.size() > 2;
-    Slot c = continues ? l.continued(i.first, i.inputs[2]) : l.dense_result(i.first);
+    bool reversed = i.attributes[0], with_sums = i.attributes[1], continues = i.inputs.size() > 2;
+    auto result = [&](int k) { return continues ? l.continued(i.first + k, i.inputs[2 + k]) : l.dense_result(i.first + k); };
+    Slot c = result(0), sums = with_sums ? result(1) : Slot{};
     l.splits(worth_splitting(a.shape()[2], b.shape()[2], a.shape()[0] * a.shape()[1]));
-    l.emit({a, b, c}, [=](const Frame& f) {
+    auto run = [=](const Frame& f) {
       const Shape &sa = a.shape(), &sb = b.shape();
       Index size = size_of(c.type.dtype), last = reversed ? sa[0] - 1 : 0, sign = reversed ? -1 : 1;
       matmul_steps(c.type.dtype, sa[2], sb[2], sa[1], sa[0], a.address(f) + last * a.strides[0] * size, a.strides[1], sign * a.strides[0],
-                   b.address(f) + last * b.strides[0] * size, b.strides[1], sign * b.strides[0], c.address(f), sb[2], continues, f.split);
-    });
+                   b.address(f) + last * b.strides[0] * size, b.strides[1], sign * b.strides[0], c.address(f), sb[2], continues, f.split,
+                   with_sums ? sums.address(f) : nullptr);
+    };
+    with_sums ? l.emit({a, b, c, sums}, run) : l.emit({a, b, c}, run);
     l.finish(i.first, c);
+    if (with_sums) l.finish(i.first + 1, sums);
   }
 };
 

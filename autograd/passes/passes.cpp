@@ -19,11 +19,12 @@ constexpr Pass passes[] = {{"dead code", remove_dead_code},
                            {"gather product", gather_product},
                            {"fold", fold},
                            {"slices", push_slices},
+                           {"row sums", take_row_sums},
                            {"fuse", fuse}};
 
 constexpr void (*order[])(Program&) = {
-    remove_dead_code, merge_common, roll,         merge_products,   chunk, hoist, sink, share_concatenations, gather_product, fold,
-    merge_common,     push_slices,  merge_common, remove_dead_code, fuse};
+    remove_dead_code, merge_common, roll,         merge_products,   chunk,         hoist, sink, share_concatenations, gather_product, fold,
+    merge_common,     push_slices,  merge_common, remove_dead_code, take_row_sums, fuse};
 
 std::atomic<PassSet> left_out{0};
 

@@ -63,6 +63,8 @@ void hoist(Program& program);
 void sink(Program& program);
 /// Multiplies a table and gathers rows of the result, rather than multiply the rows gathered, where the table has fewer.
 void gather_product(Program& program);
+/// Makes a sum of rows in the product over time that reads the rows too.
+void take_row_sums(Program& program);
 /// Does what can be done on constants of the structure, and drops what changes nothing.
 void fold(Program& program);
 /// Groups elementwise work into regions for the tile machine.
