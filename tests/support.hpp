@@ -2,8 +2,10 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <rewind/core/error.hpp>
 #include <rewind/core/tensor.hpp>
 
@@ -122,6 +124,24 @@ class Scratch {
 
  private:
   std::string folder_;
+};
+
+/// While it lives, files without a path are those of a folder that goes away.
+class InScratch {
+ public:
+  InScratch() : before_(::open(".", O_RDONLY | O_DIRECTORY)) {
+    REQUIRE(before_ >= 0);
+    REQUIRE(::chdir(scratch_.folder().c_str()) == 0);
+  }
+  InScratch(const InScratch&) = delete;
+  ~InScratch() {
+    CHECK(::fchdir(before_) == 0);
+    ::close(before_);
+  }
+
+ private:
+  Scratch scratch_;
+  int before_;
 };
 
 }  // namespace rw::test

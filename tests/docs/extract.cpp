@@ -3,7 +3,8 @@
 // A block is fenced by ```cpp, or by <!--cpp ... --> where readers shall not see it (what a hidden block says belongs to the next visible
 // one). Code that is not meant to be compiled is fenced by any other word. #include and `namespace rw...` go to the file; `using
 // namespace`, types, templates, inline functions and other namespaces to the page's namespace, where later blocks see them; the rest is the
-// body of the test case. `int main()` is called. #line leads the compiler's messages back to the page.
+// body of the test case, which runs in a folder that goes away. `int main()` is called. #line leads the compiler's messages back to the
+// page.
 #include <cctype>
 #include <cstdio>
 #include <fstream>
@@ -105,7 +106,7 @@ void translate(std::istream& in, std::ostream& out, const std::string& path) {
   auto name = path.substr(path.find_last_of('/') + 1);
   std::string space = "page_";
   for (char c : name) space += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-  out << "#include <doctest/doctest.h>\n";
+  out << "#include <doctest/doctest.h>\n#include <support.hpp>\n";
   int number = 0;
   for (const auto& block : blocks_of(in)) {
     Lines file, page, body;
@@ -132,7 +133,7 @@ void translate(std::istream& in, std::ostream& out, const std::string& path) {
     write(out, file, path);
     out << "namespace " << space << " {\n";
     write(out, page, path);
-    out << "TEST_CASE(\"" << escaped(name + ": " + block.title) << ", block " << ++number << "\") {\n";
+    out << "TEST_CASE(\"" << escaped(name + ": " + block.title) << ", block " << ++number << "\") {\n  const rw::test::InScratch here;\n";
     if (has_main) out << "  CHECK(main_" << number - 1 << "() == 0);\n";
     write(out, body, path);
     out << "}\n}\n";
