@@ -47,8 +47,8 @@ struct ProductKernels {
   void (*multiply)(const ProductBlock<T>& block);
   /// to[r * to_row + c] = from[r * row + c * column]; a unit column or row stride is fast.
   void (*copy)(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row);
-  /// sums [n] += the rows of a B that lies as that of a ProductBlock: a chain a column, over k in order.
-  void (*add_rows)(Index n, Index k, const T* b, Index b_row, Index b_panel, T* sums);
+  /// The same of columns of a unit stride, at most a panel's, whose rows are added to sums [columns], one after the other.
+  void (*copy_adding)(Index rows, Index columns, const T* from, Index row, T* to, Index to_row, T* sums);
   /// `rounds` rounds of independent multiply-adds on `values` (burst_values of them); a round is burst_flops operations.
   void (*burst)(Index rounds, T* values);
   Index burst_flops;
@@ -80,7 +80,7 @@ struct Product {
   Index c_row;
   bool accumulate;
   std::span<const Ahead> ahead = {};  ///< for a product with panels on one thread
-  T* sums = nullptr;                  ///< [n] (+)= the rows of `b`, as C; may be null
+  T* sums = nullptr;                  ///< [n] (+)= the rows of `b`, as C; may be null, and is where there are panels
 };
 template <class T>
 void run_product(const ProductKernels<T>& kernels, const Product<T>& product, bool split);
@@ -93,9 +93,13 @@ Index panel_elements(const ProductKernels<T>& kernels, Index k, Index n) {
   return (n + kernels.columns - 1) / kernels.columns * kernels.columns * k;
 }
 /// Rows k0 .. k0+k-1, columns j0 .. j0+n-1 of b into panels [k, kernels.columns], padded with zeros, each `panel` elements after the other.
+/// They are added to `sums` [n], unless it is null, where columns have a unit stride.
 template <class T>
-void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, Index k0, Index k, Index j0, Index n, T* panels, Index panel);
-extern template void fill_panels(const ProductKernels<float>&, const GroupedMatrix<float>&, Index, Index, Index, Index, float*, Index);
-extern template void fill_panels(const ProductKernels<double>&, const GroupedMatrix<double>&, Index, Index, Index, Index, double*, Index);
+void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, Index k0, Index k, Index j0, Index n, T* panels, Index panel,
+                 T* sums = nullptr);
+extern template void fill_panels(const ProductKernels<float>&, const GroupedMatrix<float>&, Index, Index, Index, Index, float*, Index,
+                                 float*);
+extern template void fill_panels(const ProductKernels<double>&, const GroupedMatrix<double>&, Index, Index, Index, Index, double*, Index,
+                                 double*);
 
 }  // namespace rw::detail

@@ -91,7 +91,7 @@ class Part {
   void run() {
     if (m_ == 0 || n_ == 0) return;
     if (p_.panels) return with_panels();
-    if (m_ <= kernels_.rows && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns) return in_place();
+    if (m_ <= kernels_.rows && !p_.sums && p_.b.column == 1 && p_.b.group >= p_.k && n_ >= kernels_.columns) return in_place();
     Turns turns(1, blocks(), 1);
     unpacked(turns, n_, 0);
   }
@@ -124,7 +124,11 @@ class Part {
       const Place at = place(turn);
       for (Index j = at.j; j < at.end; j += at_once) {
         const Index n = std::min(at_once, at.end - j);
-        fill_panels(kernels_, p_.b, at.k0, at.k, j, n, panels, at.k * width);
+        if (p_.sums && at.i == 0) {  // the part with C's first row makes them, when they have what comes before
+          if (j == at.j) turns.wait(turn);
+          if (at.k0 == 0 && !p_.accumulate) std::fill_n(p_.sums + j, n, T(0));
+        }
+        fill_panels(kernels_, p_.b, at.k0, at.k, j, n, panels, at.k * width, p_.sums && at.i == 0 ? p_.sums + j : nullptr);
         // What is packed next, likely, is fetched, or this would take as long as the packing.
         Place then{at.k0, at.k, 0, 0, j + at_once, at.end};
         if (then.j >= at.end) then = turns.peek(taker, after) ? place(after) : Place{};
@@ -138,7 +142,6 @@ class Part {
         }
         fetches_ = {next, pieces};
         if (j == at.j) turns.wait(turn);
-        if (at.i == 0) add_rows(at.k0, at.k, j, n, panels, width, at.k * width);
         multiply(at.i, at.m, at.k0, at.k, j, n, panels, width, at.k * width);
       }
       turns.finish(turn);
@@ -167,13 +170,6 @@ class Part {
     }
     kernels_.multiply({m, n, k, a, first, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, std::max<Index>(far_end_ - j, 0),
                        fetches_.count > 0 ? &fetches_ : nullptr});
-  }
-
-  /// To the sums of the rows of B, of which b has rows k0 .. k0+k-1. Of all parts of a product, for the one with C's first row.
-  void add_rows(Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
-    if (!p_.sums) return;
-    if (k0 == 0 && !p_.accumulate) std::fill_n(p_.sums + j, n, T(0));
-    kernels_.add_rows(n, k, b, b_row, b_panel, p_.sums + j);
   }
 
   /// Elements of a packed row of A: off the powers of two, whose rows would meet in one set of the cache.
@@ -228,18 +224,13 @@ class Part {
   void in_place() {
     const Index width = kernels_.columns, whole = n_ / width * width, rest = n_ - whole;
     const Index step = p_.k * n_ * Index(sizeof(T)) > 2 * cache_bytes() ? step_of_k_in_place : step_of_k;
-    for (Index k0 = 0; k0 < p_.k; k0 += step) {
-      const T* b = p_.b.data + k0 * p_.b.row + n0_;
-      const Index k = std::min(step, p_.k - k0);
-      if (m0_ == 0) add_rows(k0, k, n0_, whole, b, p_.b.row, width);
-      multiply(m0_, m_, k0, k, n0_, whole, b, p_.b.row, width);
-    }
+    for (Index k0 = 0; k0 < p_.k; k0 += step)
+      multiply(m0_, m_, k0, std::min(step, p_.k - k0), n0_, whole, p_.b.data + k0 * p_.b.row + n0_, p_.b.row, width);
     if (rest == 0) return;
     for (Index k0 = 0; k0 < p_.k; k0 += step_of_k) {
       const Index k = std::min(step_of_k, p_.k - k0);
       T* panel = right_scratch.elements<T>(k * width);
       fill_panels(kernels_, p_.b, k0, k, n0_ + whole, rest, panel, k * width);
-      if (m0_ == 0) add_rows(k0, k, n0_ + whole, rest, panel, width, k * width);
       multiply(m0_, m_, k0, k, n0_ + whole, rest, panel, width, k * width);
     }
   }
@@ -256,16 +247,21 @@ class Part {
 }  // namespace
 
 template <class T>
-void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, Index k0, Index k, Index j0, Index n, T* panels,
-                 Index panel) {
+void fill_panels(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b, Index k0, Index k, Index j0, Index n, T* panels, Index panel,
+                 T* sums) {
   const Index width = kernels.columns;
   // Some rows of all panels at a time: neighbouring columns share pages and lines.
   const Index rows_at_once = b.column == 1 ? 16 : k;
   for (Index s = 0; s < k;) {
     const Index r = (k0 + s) % b.group, count = std::min({k - s, b.group - r, rows_at_once});
     const T* from = b.at(k0 + s, j0);
-    for (Index j = 0; j < n; j += width)
-      kernels.copy(count, std::min(width, n - j), from + j * b.column, b.row, b.column, panels + j / width * panel + s * width, width);
+    for (Index j = 0; j < n; j += width) {
+      T* to = panels + j / width * panel + s * width;
+      if (sums)
+        kernels.copy_adding(count, std::min(width, n - j), from + j, b.row, to, width, sums + j);
+      else
+        kernels.copy(count, std::min(width, n - j), from + j * b.column, b.row, b.column, to, width);
+    }
     s += count;
   }
   const Index used = n % width;
@@ -352,8 +348,8 @@ void run_product(const ProductKernels<T>& kernels, const Product<T>& p, bool spl
 
 template void run_product(const ProductKernels<float>&, const Product<float>&, bool);
 template void run_product(const ProductKernels<double>&, const Product<double>&, bool);
-template void fill_panels(const ProductKernels<float>&, const GroupedMatrix<float>&, Index, Index, Index, Index, float*, Index);
-template void fill_panels(const ProductKernels<double>&, const GroupedMatrix<double>&, Index, Index, Index, Index, double*, Index);
+template void fill_panels(const ProductKernels<float>&, const GroupedMatrix<float>&, Index, Index, Index, Index, float*, Index, float*);
+template void fill_panels(const ProductKernels<double>&, const GroupedMatrix<double>&, Index, Index, Index, Index, double*, Index, double*);
 
 }  // namespace rw::detail
 

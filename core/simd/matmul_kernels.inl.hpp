@@ -284,18 +284,60 @@ REWIND_INLINE void transpose(R (&rows)[L]) {
   }
 }
 
+/// Rows of V vectors, which are added to `sums` on their way, unless that is null.
+template <class S, int V, class T>
+REWIND_INLINE void copy_vectors(Index rows, const T* from, Index row, T* to, Index to_row, T* sums) {
+  constexpr int L = lanes<S, T>;
+  using B = Batch<S, T>;
+  B sum[V] = {}, x[V];
+#pragma GCC unroll 16
+  for (int v = 0; v < V; ++v)
+    if (sums) sum[v] = B::load_unaligned(sums + v * L);
+  for (Index i = 0; i < rows; ++i, from += row, to += to_row) {
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) x[v] = B::load_unaligned(from + v * L);
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) x[v].store_unaligned(to + v * L);
+    if (!sums) continue;
+#pragma GCC unroll 16
+    for (int v = 0; v < V; ++v) sum[v] = sum[v] + x[v];
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < V; ++v)
+    if (sums) sum[v].store_unaligned(sums + v * L);
+}
+
+/// The same of some vectors, V at most.
+template <class S, int V, class T>
+REWIND_INLINE void copy_some(Index vectors, Index rows, const T* from, Index row, T* to, Index to_row, T* sums) {
+  if constexpr (V > 0)
+    vectors == V ? copy_vectors<S, V>(rows, from, row, to, to_row, sums) : copy_some<S, V - 1>(vectors, rows, from, row, to, to_row, sums);
+}
+
+template <class S, class T>
+REWIND_INLINE void copy_panel(Index rows, Index columns, const T* from, Index row, T* to, Index to_row, T* sums) {
+  constexpr int L = lanes<S, T>;
+  copy_some<S, S::vectors>(columns / L, rows, from, row, to, to_row, sums);
+  if (columns % L == 0) return;
+  for (Index i = 0; i < rows; ++i, from += row, to += to_row)
+    for (Index j = columns / L * L; j < columns; ++j) {
+      to[j] = from[j];
+      if (sums) sums[j] += from[j];
+    }
+}
+template <class S, class T>
+void copy_adding(Index rows, Index columns, const T* from, Index row, T* to, Index to_row, T* sums) {
+  copy_panel<S>(rows, columns, from, row, to, to_row, sums);
+}
+
 template <class S, class T>
 void copy(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row) {
   constexpr int L = lanes<S, T>;
   using B = Batch<S, T>;
   if (column == 1) {
-    const Index whole = columns / L * L;
-    for (Index i = 0; i < rows; ++i) {
-      const T* source = from + i * row;
-      T* target = to + i * to_row;
-      for (Index j = 0; j < whole; j += L) B::load_unaligned(source + j).store_unaligned(target + j);
-      for (Index j = whole; j < columns; ++j) target[j] = source[j];
-    }
+    constexpr Index width = panel_columns<S, T>;
+    for (Index j = 0; j < columns; j += width)
+      copy_panel<S, T>(rows, columns - j < width ? columns - j : width, from + j, row, to + j, to_row, nullptr);
   } else if (row == 1 && rows >= L && columns >= L) {
     using R = typename B::register_type;
     // Squares; the last ones of a row or column overlap those before.
@@ -313,43 +355,6 @@ void copy(Index rows, Index columns, const T* from, Index row, Index column, T* 
     for (Index i = 0; i < rows; ++i)
       for (Index j = 0; j < columns; ++j) to[i * to_row + j] = from[i * row + j * column];
   }
-}
-
-/// Sums of V vectors of columns of each of P panels: chains side by side, which hide the latency of each other's additions.
-template <class S, class T, int P, int V>
-void add_vectors(Index k, const T* b, Index b_row, Index b_panel, T* sums) {
-  using B = Batch<S, T>;
-  constexpr int L = lanes<S, T>;
-  B sum[P * V];
-#pragma GCC unroll 16
-  for (int v = 0; v < P * V; ++v) sum[v] = B::load_unaligned(sums + v * L);
-  for (Index s = 0; s < k; ++s, b += b_row)
-#pragma GCC unroll 16
-    for (int v = 0; v < P * V; ++v) sum[v] = sum[v] + B::load_unaligned(b + v / V * b_panel + v % V * L);
-#pragma GCC unroll 16
-  for (int v = 0; v < P * V; ++v) sum[v].store_unaligned(sums + v * L);
-}
-
-/// The same of one panel, of which `vectors` are asked for: V at most.
-template <class S, class T, int V>
-void add_some(Index vectors, Index k, const T* b, Index b_row, T* sums) {
-  if constexpr (V > 0) vectors == V ? add_vectors<S, T, 1, V>(k, b, b_row, 0, sums) : add_some<S, T, V - 1>(vectors, k, b, b_row, sums);
-}
-
-template <class S, class T>
-void add_rows(Index n, Index k, const T* b, Index b_row, Index b_panel, T* sums) {
-  constexpr int at_once = 4, L = lanes<S, T>;
-  constexpr Index width = panel_columns<S, T>;
-  for (; n >= at_once * width; n -= at_once * width, b += at_once * b_panel, sums += at_once * width)
-    add_vectors<S, T, at_once, S::vectors>(k, b, b_row, b_panel, sums);
-  for (; n >= width; n -= width, b += b_panel, sums += width) add_vectors<S, T, 1, S::vectors>(k, b, b_row, b_panel, sums);
-  const Index vectors = n / L, whole = vectors * L, left = n - whole;
-  add_some<S, T, S::vectors>(vectors, k, b, b_row, sums);
-  if (left == 0) return;
-  T last[L] = {};  // a vector of sums, of which the others are no column's
-  for (Index j = 0; j < left; ++j) last[j] = sums[whole + j];
-  add_vectors<S, T, 1, 1>(k, b + whole, b_row, 0, last);
-  for (Index j = 0; j < left; ++j) sums[whole + j] = last[j];
 }
 
 /// Twelve chains: three times the latency of a multiply-add on one port; with two operands they take fourteen of sixteen registers.
@@ -377,7 +382,7 @@ template <class S, class T>
 constexpr ProductKernels<T> product_kernels() {
   static_assert((burst_chains + 2) * lanes<S, T> <= burst_values);
   return {S::rows,    panel_columns<S, T>, takes_rows<S>, multiply<S, T>,
-          copy<S, T>, add_rows<S, T>,      burst<S, T>,   Index(2) * burst_chains * burst_unroll * lanes<S, T>};
+          copy<S, T>, copy_adding<S, T>,   burst<S, T>,   Index(2) * burst_chains * burst_unroll * lanes<S, T>};
 }
 
 }  // namespace

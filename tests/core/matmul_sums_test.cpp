@@ -106,6 +106,24 @@ TEST_CASE_TEMPLATE("matmul_steps: sums of rows are the same for any division of 
   set_threads(before);
 }
 
+TEST_CASE("matmul_steps: sums of rows wait for those of the steps before, though more threads than processors overtake each other") {
+  const int before = threads();
+  set_threads(5);
+  const auto& kernels = detail::product_table(isa()).of<float>();
+  const Index m = 10 * kernels.rows, n = 10 * kernels.columns;
+  const Steps<float> a(16, 50, m, 1), b(16, 50, n, 2);
+  const auto expected = chain(b, false, false, std::vector<float>(static_cast<std::size_t>(n)));
+  std::vector<float> c(static_cast<std::size_t>(m * n)), sums(expected.size());
+  bool all = true;
+  for (int i = 0; i < 400; ++i) {
+    std::fill(sums.begin(), sums.end(), 0.f);
+    detail::run_product(kernels, {m, n, 800, a.grouped(false), b.grouped(false), nullptr, c.data(), n, false, {}, sums.data()}, true);
+    all = all && same(sums, expected);
+  }
+  CHECK(all);
+  set_threads(before);
+}
+
 TEST_CASE("matmul_steps: sums without a product: no columns of A, no steps") {
   const Steps<float> b(3, 4, 5, 1);
   std::vector<float> sums(5, 9);
