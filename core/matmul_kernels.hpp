@@ -47,7 +47,7 @@ struct ProductKernels {
   void (*multiply)(const ProductBlock<T>& block);
   /// to[r * to_row + c] = from[r * row + c * column]; a unit column or row stride is fast.
   void (*copy)(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row);
-  /// The same of columns of a unit stride, at most a panel's, whose rows are added to sums [columns], one after the other.
+  /// The same of columns with a unit stride, a panel's at most; each row is added to sums [columns], one after the other.
   void (*copy_adding)(Index rows, Index columns, const T* from, Index row, T* to, Index to_row, T* sums);
   /// `rounds` rounds of independent multiply-adds on `values` (burst_values of them); a round is burst_flops operations.
   void (*burst)(Index rounds, T* values);
@@ -80,7 +80,7 @@ struct Product {
   Index c_row;
   bool accumulate;
   std::span<const Ahead> ahead = {};  ///< for a product with panels on one thread
-  T* sums = nullptr;                  ///< [n] (+)= the rows of `b`, as C; may be null, and is where there are panels
+  T* sums = nullptr;                  ///< [n] (+)= the rows of `b`, as C; may be null, and must be where there are panels
 };
 template <class T>
 void run_product(const ProductKernels<T>& kernels, const Product<T>& product, bool split);

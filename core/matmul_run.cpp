@@ -124,11 +124,10 @@ class Part {
       const Place at = place(turn);
       for (Index j = at.j; j < at.end; j += at_once) {
         const Index n = std::min(at_once, at.end - j);
-        if (p_.sums && at.i == 0) {  // the part with C's first row makes them, when they have what comes before
-          if (j == at.j) turns.wait(turn);
-          if (at.k0 == 0 && !p_.accumulate) std::fill_n(p_.sums + j, n, T(0));
-        }
-        fill_panels(kernels_, p_.b, at.k0, at.k, j, n, panels, at.k * width, p_.sums && at.i == 0 ? p_.sums + j : nullptr);
+        T* sums = p_.sums && at.i == 0 ? p_.sums + j : nullptr;  // made once, beside the first rows of C
+        if (sums && j == at.j) turns.wait(turn);
+        if (sums && at.k0 == 0 && !p_.accumulate) std::fill_n(sums, n, T(0));
+        fill_panels(kernels_, p_.b, at.k0, at.k, j, n, panels, at.k * width, sums);
         // What is packed next, likely, is fetched, or this would take as long as the packing.
         Place then{at.k0, at.k, 0, 0, j + at_once, at.end};
         if (then.j >= at.end) then = turns.peek(taker, after) ? place(after) : Place{};
