@@ -73,7 +73,8 @@ TEST_CASE_TEMPLATE("matmul_steps: sums of rows beside the product are the chain,
     for (Index n = 1; n <= 2 * width + 1; ++n) columns.insert(n);
     bool all = true;
     for (Index n : columns)
-      for (Index m : {Index(1), Index(kernels.rows), Index(kernels.rows + 1)})  // read as it lies where a step has one row, and packed
+      for (Index m :
+           {Index(1), Index(kernels.rows), Index(kernels.rows + 1)})  // where a step has one row, without sums B would be read as it lies
         for (Index rows : {1, 3})
           for (bool backward : {false, true})
             for (bool accumulate : {false, true}) {
@@ -93,7 +94,7 @@ TEST_CASE_TEMPLATE("matmul_steps: sums of rows are the same for any division of 
     const auto& kernels = detail::product_table(isa).of<T>();
     for (int count : {1, 2, 3, 5}) {
       set_threads(count);
-      // Several blocks of k and of rows; columns alone; rows alone; few rows, whose B is read as it lies: columns alone, rows alone.
+      // Several blocks of k and of rows; columns alone; rows alone; few rows, whose B is packed for the sums alone: columns, rows.
       for (auto [m, n, rows, steps] :
            {std::array<Index, 4>{900, 200, 16, 30}, {5, 1300, 20, 40}, {900, 30, 10, 30}, {3, 2100, 1, 900}, {12, 50, 1, 1100}})
         for (bool backward : {false, true}) {
