@@ -110,19 +110,19 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
     switch (b.kind) {
       case Kind::apply:
         if (b.sums) {
-          kernels_->sum_chain(rows, columns, b.in, b.inputs, b.chain, b.out, b.sums, column == 0);
+          kernels_->sum_chain(rows, columns, b.in, b.chain, b.out, b.sums, column == 0);
           break;
         }
         c = b.narrow ? narrow_stride_ / size_ : b.flat ? rows * columns : columns;  // narrow registers to their ends: whole vectors
         r = b.narrow || b.flat ? 1 : rows;
         if (b.chain.count > 0)
-          kernels_->chain(r, c, b.in, b.inputs, b.chain, b.out);
+          kernels_->chain(r, c, b.in, b.chain, b.out);
         else
           b.apply(r, c, b.in, b.out);
         break;
       case Kind::sum:
         if (b.chain.count > 0) {
-          kernels_->sum_chain(rows, columns, b.in, b.inputs, b.chain, {}, b.out.data, column == 0);
+          kernels_->sum_chain(rows, columns, b.in, b.chain, {}, b.out.data, column == 0);
           break;
         }
         [[fallthrough]];
@@ -139,7 +139,7 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
         random(b.kind, dtype_, b.memory->data, b.memory->place, r, c, b.in[0].row, b.in_column, b.out.data, b.out.row);
         break;
       case Kind::column: columns_from(dtype_, column, columns, b.out.data); break;
-      case Kind::total: kernels_->total_chain(rows, columns, b.in, b.inputs, b.chain, b.out.data); break;
+      case Kind::total: kernels_->total_chain(rows, columns, b.in, b.chain, b.out.data); break;
     }
   }
 }

@@ -293,7 +293,6 @@ void Run::bind_apply(Bound& b, const Step& step) {
   }
   b.flat = flat;
   b.chain = i.chain;
-  b.inputs = i.inputs;
   for (int k = 0; k < i.chain.count; ++k)
     if (simd::reads(i.chain.links[k]) && form >> i.chain.operands[k] & 1) b.chain.links[k] = with(i.chain.links[k], simd::Form::one_a_row);
   if (i.chain.count > 0) return;

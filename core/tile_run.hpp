@@ -32,7 +32,6 @@ struct Bound {
   };
   simd::Span in[simd::Chain::most_inputs], out;
   simd::Chain chain;                    ///< of an apply: none, or what is done with the inputs
-  std::int8_t inputs = 0;               ///< of a chain
   void* sums = nullptr;                 ///< of the rows of what a chain makes
   Index in_column = 0, out_column = 0;  ///< moves
   const Memory* memory = nullptr;       ///< gather and random: the operand; `index`: of the row numbers

@@ -37,6 +37,7 @@ enum class Link : std::uint8_t {
   square = 24,        ///< x x
   negate = 25,        ///< -x
   root = 26,          ///< the square root of x
+  end = 27,           ///< in kernels, behind the last
 };
 enum class Form : std::uint8_t { elements, one_a_row, aside };
 constexpr Link with(Link link, Form form) { return static_cast<Link>(static_cast<int>(link) + static_cast<int>(form)); }
@@ -55,14 +56,13 @@ struct Chain {
 
 /// out = the chain on rows x columns elements, with the bits of its operations one after another. An operand may be the very same memory as
 /// out, as for apply kernels.
-using ChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, const Span& out);
+using ChainKernel = void (*)(Index rows, Index columns, const Span* in, const Chain& chain, const Span& out);
 
 /// sums[i] = the sum of what the chain makes of row i, as ReduceKernel has it; that goes to out too, if it has data.
-using SumChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, const Span& out, void* sums,
-                                bool first);
+using SumChainKernel = void (*)(Index rows, Index columns, const Span* in, const Chain& chain, const Span& out, void* sums, bool first);
 
 /// to[j] += what the chain makes of column j, row after row.
-using TotalChainKernel = void (*)(Index rows, Index columns, const Span* in, int inputs, const Chain& chain, void* to);
+using TotalChainKernel = void (*)(Index rows, Index columns, const Span* in, const Chain& chain, void* to);
 
 /// Copies rows x columns elements with any strides (in elements) from one dtype to another. To integers it truncates and saturates, NaN
 /// gives 0; to bool nonzero (NaN too) gives 1.
