@@ -160,6 +160,37 @@ TEST_CASE("tile: chains of cheap operations have the bits of the operations one 
   CHECK(compared >= 552);
 }
 
+TEST_CASE("tile: the sum of a row has the same bits, made on the way of a chain or of what is in memory") {
+  for_isas([&](Isa isa) {
+    for (DType dtype : {DType::f32, DType::f64})
+      for (Index columns : {1, 3, 15, 17, 31, 33, 63, 65, 100, 127, 129, 191, 250, 255, 257, 300, 500, 1100}) {
+        const Index rows = 3;
+        const auto count = static_cast<std::size_t>(rows * columns);
+        Buffer x = random_buffer(dtype, count, 1), y = random_buffer(dtype, count, 2), made(dtype, count);
+        Buffer sums(dtype, rows), stored_sums(dtype, rows), sums_of_memory(dtype, rows);
+        auto run = [&](bool stored, Buffer& to) {
+          Builder b(dtype);
+          const int a = b.load(b.operand(dtype)), c = b.load(b.operand(dtype));
+          const int z = b.apply<op::Subtract>(b.apply<op::Multiply>(a, c), a);
+          b.store(b.reduce(Kind::sum, z), b.operand(dtype));
+          if (stored) b.store(z, b.operand(dtype));
+          const TileOperand operands[] = {operand(x, {columns, 1}), operand(y, {columns, 1}), operand(to, {1, 0}),
+                                          operand(made, {columns, 1})};
+          Tile(b.program, isa).run({rows, columns}, operands, false);
+        };
+        run(false, sums);
+        run(true, stored_sums);
+        Builder b(dtype);
+        const int z = b.load(b.operand(dtype));
+        b.store(b.reduce(Kind::sum, z), b.operand(dtype));
+        const TileOperand operands[] = {operand(made, {columns, 1}), operand(sums_of_memory, {1, 0})};
+        Tile(b.program, isa).run({rows, columns}, operands, false);
+        CHECK_MESSAGE(sums.bytes == sums_of_memory.bytes, std::string(name(isa)) << ", " << columns << " columns");
+        CHECK_MESSAGE(stored_sums.bytes == sums_of_memory.bytes, std::string(name(isa)) << ", stored, " << columns << " columns");
+      }
+  });
+}
+
 TEST_CASE("tile: what a program was bound to is used again only where all is as it was") {
   Builder b(DType::f32);
   const int x = b.load(b.operand(DType::f32)), y = b.apply<op::Tanh>(b.apply<op::Add>(x, b.load(b.operand(DType::f32))));
