@@ -42,7 +42,7 @@ template <int n, bool sums, class T>
   B value[n], kept[n], sum[4] = {B(T(0)), B(T(0)), B(T(0)), B(T(0))};
 #pragma GCC unroll 8
   for (int i = 0; i < n; ++i)
-    asm("" : "=x"(value[i].data), "=x"(kept[i].data));  // as they are: chains take first, and keep before they read
+    asm volatile("" : "=v"(value[i].data), "=v"(kept[i].data));  // as they are: chains take first, and keep before they read
   const Step<T>* step = chain;
   const T* y;
   auto each_with_elements = [&](auto&& f) __attribute__((always_inline)) {
