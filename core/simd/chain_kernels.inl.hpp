@@ -6,15 +6,36 @@
 namespace rw::simd {
 namespace {
 
-// A link at a row: where its operand is.
+// A chain at a row of its operands.
 template <class T>
-struct Step {
-  Link link;
-  const T* y;
+struct ChainRow {
+  struct Step {
+    const T* operand;
+    Index link;
+  };
+  static constexpr int most = Chain::most + 2;
+
+  Step steps[most];  // the last one is the end
+  Index rows[most];  // from an operand's row to its next
+  int count = 0;
+
+  // With `more`, that is added in the end.
+  ChainRow(const Chain& chain, const Span* in, const Span* more = nullptr) {
+    for (int k = 0; k < chain.count; ++k) append(chain.links[k], in[chain.operands[k]]);
+    if (more) append(Link::add, *more);
+    append(Link::end, {});
+  }
+  void append(Link link, const Span& operand) {
+    steps[count] = {static_cast<const T*>(operand.data), static_cast<Index>(link)};
+    rows[count++] = operand.row;
+  }
+  void to_next() {
+    for (int k = 0; k + 1 < count; ++k) steps[k].operand += rows[k];
+  }
 };
 
-// Columns j .. end-1 of a row, n batches at a time, through a chain: to `out`, if it has data, and where `sums`, block by block to
-// `blocks`, the sums of a last block that is not whole to `unfinished`.
+// Columns begin .. end-1 of so many rows, n batches at a time, through a chain, which goes from its row to the last of them: to `out`, if
+// it has data, and where `sums`, block by block to `blocks`, the sums of a last block that is not whole to `unfinished`.
 //
 // What a link costs beside its arithmetic is kept least: it jumps to the next one's code by its address, and finds its batches at constant
 // offsets from one register, which the compiler is not to see through. A switch, its check of the number and an address a batch took as
@@ -22,7 +43,7 @@ struct Step {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"  // addresses of labels
 template <int n, bool sums, class T>
-[[gnu::noinline]] void strip(const Step<T>* chain, Index j, Index end_column, T* out, Pack<T>* unfinished = nullptr,
+[[gnu::noinline]] void strip(ChainRow<T>& chain, Index rows, Index begin, Index end_column, const Span& to, Pack<T>* unfinished = nullptr,
                              Blocks<Sum, T>* blocks = nullptr) {
   using B = Pack<T>;
 #define REWIND_FORMS(link) &&link, &&link##_one, &&link##_aside
@@ -43,8 +64,10 @@ template <int n, bool sums, class T>
 #pragma GCC unroll 8
   for (int i = 0; i < n; ++i)
     asm volatile("" : "=v"(value[i].data), "=v"(kept[i].data));  // as they are: chains take first, and keep before they read
-  const Step<T>* step = chain;
+  T* out = static_cast<T*>(to.data);
   const T* y;
+  const auto* step = chain.steps;
+  Index j = begin;
   auto each_with_elements = [&](auto&& f) __attribute__((always_inline)) {
     y += j;
     asm("" : "+r"(y));
@@ -77,8 +100,8 @@ template <int n, bool sums, class T>
   goto next;
 
 next:
-  y = step->y;
-  goto* code[static_cast<int>((step++)->link)];
+  y = step->operand;
+  goto* code[(step++)->link];
   REWIND_LINK(take, , y)
   REWIND_LINK(add, , x + y)
   REWIND_LINK(subtract, , x - y)
@@ -102,7 +125,7 @@ root:
   goto next;
 end:
   j += n * B::size;
-  step = chain;
+  step = chain.steps;
   if (!sums || out) {
 #pragma GCC unroll 8
     for (int i = 0; i < n; ++i) value[i].store_unaligned(out + i * B::size);
@@ -111,13 +134,22 @@ end:
   if constexpr (sums) {
 #pragma GCC unroll 8
     for (int i = 0; i < n; ++i) sum[i % 4] += value[i];
-    if (j % reduce_block == 0) {
+  }
+  if (j < end_column && (!sums || j % reduce_block > 0)) goto next;
+  if constexpr (sums) {
+    if (j % reduce_block == 0 || rows > 1) {
       blocks->add((sum[0] + sum[1]) + (sum[2] + sum[3]));
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) sum[i] = B(T(0));
     }
+    if (j < end_column) goto next;
   }
-  if (j < end_column) goto next;
+  if (--rows > 0) {
+    chain.to_next();
+    if (out) out += to.row - (end_column - begin);
+    j = begin;
+    goto next;
+  }
   if constexpr (sums) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) unfinished[i] = sum[i];
@@ -125,90 +157,63 @@ end:
 }
 #pragma GCC diagnostic pop
 
-// A chain at a row of its operands; with `more`, that is added in the end.
 template <class T>
-class ChainRow {
- public:
-  static constexpr Index lanes = Pack<T>::size;
+inline constexpr Index chain_group = 8 * Pack<T>::size;  // elements in registers at once: a link costs them little more than a batch
 
-  ChainRow(const Chain& chain, const Span* in, const Span* more = nullptr) : count_(chain.count) {
-    for (int k = 0; k < count_; ++k) steps_[k].link = chain.links[k], operands_[k] = in + chain.operands[k];
-    if (more) steps_[count_].link = Link::add, operands_[count_++] = more;
-    steps_[count_] = {Link::end, nullptr};
-  }
-  void move_to(Index row) {
-    for (int k = 0; k < count_; ++k) steps_[k].y = static_cast<const T*>(operands_[k]->data) + row * operands_[k]->row;
-  }
-
-  // Columns j .. end-1, whole batches, to out.
-  void batches(Index j, Index end, T* out) const {
-    const Index grouped = j + (end - j) / group * group;
-    if (j < grouped) strip<group / lanes, false>(steps_, j, grouped, out);
-    if (grouped < end) strip<1, false>(steps_, grouped, end, out + (grouped - j));
-  }
-  // The sums of columns 0 .. columns-1 as well, of the last block in `sum`; `out` may have no data.
-  void sums(Index columns, T* out, Pack<T>* sum, Blocks<Sum, T>& blocks) const {
-    const Index grouped = columns / group * group;
-    if (grouped > 0) strip<group / lanes, true>(steps_, 0, grouped, out, sum, &blocks);
-    for (Index at = grouped; at + lanes <= columns; at += lanes) {
-      alignas(64) T one[lanes];
-      strip<1, false>(steps_, at, at + lanes, one);
-      sum[at / lanes % 4] += Pack<T>::load_aligned(one);
-      if (out) Pack<T>::load_aligned(one).store_unaligned(out + at);
-    }
-  }
-  // The last `columns` elements, fewer than a batch, from element j on.
-  void rest(Index j, Index columns, T* out) const {
-    Step<T> steps[Chain::most + 2];
-    alignas(64) T padded[Chain::most + 1][lanes], made[lanes];
-    for (int k = 0; k <= count_; ++k) {
-      steps[k] = {steps_[k].link, padded[k]};
-      if (!reads(steps_[k].link)) continue;
-      const bool one = reads_one(steps_[k].link);
-      Pack<T>(T(1)).store_aligned(padded[k]);
-      copy_short(one ? steps_[k].y : steps_[k].y + j, padded[k], one ? 1 : columns);
-    }
-    strip<1, false>(steps, 0, lanes, made);
-    copy_short(made, out, columns);
-  }
-
- private:
-  static constexpr Index group = 8 * lanes;  // that is in registers at once: a link costs it little more than one batch
-
-  Step<T> steps_[Chain::most + 2];
-  const Span* operands_[Chain::most + 1];
-  int count_;
-};
-
+// Columns begin .. end-1 of the chain's row, whole batches.
 template <class T>
-void run_chain(Index rows, Index columns, ChainRow<T>& chain, const Span& out) {
+void strip_batches(ChainRow<T>& chain, Index begin, Index end, T* out) {
+  const Index grouped = begin + (end - begin) / chain_group<T> * chain_group<T>;
+  if (begin < grouped) strip<8, false>(chain, 1, begin, grouped, {out, 0});
+  if (grouped < end) strip<1, false>(chain, 1, grouped, end, {out + (grouped - begin), 0});
+}
+
+// The last `columns` elements, fewer than a batch, from element j on.
+template <class T>
+void strip_rest(const ChainRow<T>& chain, Index j, Index columns, T* out) {
   constexpr Index lanes = Pack<T>::size;
+  alignas(64) T padded[ChainRow<T>::most][lanes], made[lanes];
+  ChainRow<T> short_row = chain;
+  for (int k = 0; k < chain.count; ++k) {
+    const Link link = static_cast<Link>(chain.steps[k].link);
+    if (!reads(link)) continue;
+    const T* y = chain.steps[k].operand;
+    Pack<T>(T(1)).store_aligned(padded[k]);
+    copy_short(reads_one(link) ? y : y + j, padded[k], reads_one(link) ? 1 : columns);
+    short_row.steps[k].operand = padded[k];
+  }
+  strip<1, false>(short_row, 1, 0, lanes, {made, 0});
+  copy_short(made, out, columns);
+}
+
+template <class T>
+void run_chain(Index rows, Index columns, ChainRow<T> chain, const Span& out) {
+  constexpr Index lanes = Pack<T>::size;
+  if (columns % chain_group<T> == 0) return strip<8, false>(chain, rows, 0, columns, out);
   const Index whole = columns / lanes * lanes;
   for (Index r = 0; r < rows; ++r) {
+    if (r > 0) chain.to_next();
     T* y = static_cast<T*>(out.data) + r * out.row;
-    chain.move_to(r);
     if (columns < lanes) {
-      chain.rest(0, columns, y);
+      strip_rest(chain, 0, columns, y);
       continue;
     }
     alignas(64) T last[lanes];
-    if (whole < columns) chain.batches(columns - lanes, columns, last);
-    chain.batches(0, whole, y);
+    if (whole < columns) strip_batches(chain, columns - lanes, columns, last);
+    strip_batches(chain, 0, whole, y);
     if (whole < columns) Pack<T>::load_aligned(last).store_unaligned(y + columns - lanes);
   }
 }
 
 template <class T>
 void chain(Index rows, Index columns, const Span* in, const Chain& chain, const Span& out) {
-  ChainRow<T> row(chain, in);
-  run_chain(rows, columns, row, out);
+  run_chain(rows, columns, ChainRow<T>(chain, in), out);
 }
 
 template <class T>
 void total_chain(Index rows, Index columns, const Span* in, const Chain& chain, void* to) {
   const Span total{to, 0};
-  ChainRow<T> row(chain, in, &total);
-  run_chain(rows, columns, row, total);
+  run_chain(rows, columns, ChainRow<T>(chain, in, &total), total);
 }
 
 // The sums of what a chain makes, in the order of reduce.
@@ -216,19 +221,21 @@ template <class T>
 void sum_chain(Index rows, Index columns, const Span* in, const Chain& chain, const Span& out, void* sums, bool first) {
   using B = Pack<T>;
   constexpr Index lanes = B::size;
-  const Index whole = columns / lanes * lanes;
+  const Index grouped = columns / chain_group<T> * chain_group<T>;
+  const Index at_once = grouped == columns ? rows : 1;
   Blocks<Sum, T> blocks(sums, columns, first);
   ChainRow<T> row(chain, in);
-  for (Index r = 0; r < rows; ++r) {
+  for (Index r = 0; r < rows; r += at_once) {
+    if (r > 0) row.to_next();
     T* y = out.data ? static_cast<T*>(out.data) + r * out.row : nullptr;
     B sum[4] = {B(T(0)), B(T(0)), B(T(0)), B(T(0))};
-    row.move_to(r);
-    row.sums(whole, y, sum, blocks);
-    if (whole < columns) {
-      alignas(64) T rest[lanes] = {};
-      row.rest(whole, columns - whole, rest);
-      if (y) copy_short(rest, y + whole, columns - whole);
-      sum[whole / lanes % 4] += B::load_aligned(rest);
+    if (grouped > 0) strip<8, true>(row, at_once, 0, grouped, {y, out.row}, sum, &blocks);
+    for (Index j = grouped; j < columns; j += lanes) {
+      const Index count = columns - j < lanes ? columns - j : lanes;
+      alignas(64) T made[lanes] = {};
+      count < lanes ? strip_rest(row, j, count, made) : strip<1, false>(row, 1, j, j + lanes, {made, 0});
+      if (y) copy_short(made, y + j, count);
+      sum[j / lanes % 4] += B::load_aligned(made);
     }
     if (columns % reduce_block > 0) blocks.add((sum[0] + sum[1]) + (sum[2] + sum[3]));
   }
