@@ -1,4 +1,5 @@
-// The tile machine: straight-line programs of elementwise operations over an iteration space, run tile by tile while the tile is in L1.
+// The tile machine: straight-line programs of elementwise operations over an iteration space, run tile by tile while the tile is in the
+// cache.
 //
 // The space is a Shape [.., C]: all axes but the last enumerate rows, the last runs along columns. A value of a program is full (one
 // element a point) or narrow (one element a row: results of row reductions, and operations on narrow values alone). Narrow values
