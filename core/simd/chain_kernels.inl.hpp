@@ -34,8 +34,9 @@ struct ChainRow {
   }
 };
 
-// Columns begin .. end-1 of so many rows, n batches at a time, through a chain, which goes from its row to the last of them: to `out`, if
-// it has data, and where `sums`, block by block to `blocks`, the sums of a last block that is not whole to `unfinished`.
+// Columns begin .. end_column-1 of so many rows, n batches at a time, through a chain, which goes from its row to the last of them. What it
+// makes goes into memory from `to` on, where `sums` only if that has data; the sums then go block by block to `blocks`, those of a last
+// block that is not whole to `unfinished`.
 //
 // What a link costs beside its arithmetic is kept least: it jumps to the next one's code by its address, and finds its batches at constant
 // offsets from one register, which the compiler is not to see through. A switch, its check of the number and an address a batch took as

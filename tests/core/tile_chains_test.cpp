@@ -185,6 +185,7 @@ TEST_CASE("tile: the sum of a row has the same bits, made on the way of a chain 
         b.store(b.reduce(Kind::sum, z), b.operand(dtype));
         const TileOperand operands[] = {operand(made, {columns, 1}), operand(sums_of_memory, {1, 0})};
         Tile(b.program, isa).run({rows, columns}, operands, false);
+        CHECK(sums.get(rows - 1) != 0);
         CHECK_MESSAGE(sums.bytes == sums_of_memory.bytes, std::string(name(isa)) << ", " << columns << " columns");
         CHECK_MESSAGE(stored_sums.bytes == sums_of_memory.bytes, std::string(name(isa)) << ", stored, " << columns << " columns");
       }
