@@ -78,7 +78,7 @@ struct Lift {
 };
 
 /// How the rows (axis 0) of an operation's values relate, for splitting a scan's batch.
-enum class Rows : std::uint8_t { unknown, row, shared };
+enum class Rows : std::uint8_t { unknown, row, group, shared };  ///< group: one of so many rows, of sum_groups
 struct RowCheck {
   const Program& program;
   const Instruction& instruction;
@@ -130,9 +130,12 @@ class Operator {
 // clang-format off
 extern const Operator &matmul_operator, &slice_operator, &concatenate_operator, &scan_operator, &region_operator, &transpose_operator,
     &reshape_operator, &broadcast_operator, &reduce_operator, &constant_operator, &random_operator, &positions_operator,
-    &matmul_steps_operator, &sum_steps_operator, &scatter_slices_operator, &cast_operator, &detach_operator, &flip_operator,
+    &matmul_steps_operator, &sum_steps_operator, &sum_groups_operator, &scatter_slices_operator, &cast_operator, &detach_operator, &flip_operator,
     &gather_operator, &scatter_add_operator, &scatter_add_steps_operator;
 // clang-format on
+
+/// Whether it sums rows: its result is complete when all of them have been read.
+inline bool sums_rows(const Operator& op) { return &op == &sum_steps_operator || &op == &sum_groups_operator; }
 
 const Operator& elementwise_operator(op::Code code);
 /// The code of an elementwise operator, -1 for others.

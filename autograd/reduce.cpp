@@ -154,8 +154,41 @@ class SumStepsOperator final : public Operator {
   }
 };
 
+/// sum over groups of rows, one after another: [R,..,N] -> [R / attribute 0, N].
+class SumGroupsOperator final : public Operator {
+ public:
+  constexpr SumGroupsOperator() : Operator("sum_groups") {}
+  std::string describe(const Attributes& a) const override { return fmt::format("of {} rows", a[0]); }
+
+  void interpret(const Program&, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
+                 const InterpretContext&) const override {
+    const Index n = in[0]->shape.back(), group = in[0]->shape.size() / in[0]->shape[0] * i.attributes[0];
+    for (std::size_t k = 0; k < in[0]->data.size(); ++k) {
+      const auto at = static_cast<Index>(k);
+      out[0].data[at / group * n + at % n] += in[0]->data[k];
+    }
+  }
+
+  void lower(Lowering& l, const Instruction& i) const override {
+    const Slot x = l.dense(i.inputs[0]), y = l.dense_result(i.first);
+    l.emit({x, y}, [=](const Frame& f) {
+      const Index groups = y.shape()[0], columns = y.shape()[1], size = size_of(x.type.dtype), rows = x.shape().size() / y.shape().size();
+      for (Index g = 0; g < groups; ++g)
+        sum_steps(x.type.dtype, columns, rows, 1, x.address(f) + g * rows * columns * size, columns, 0, y.address(f) + g * columns * size,
+                  false, false);
+    });
+    l.finish(i.first, y);
+  }
+
+  bool rows(RowCheck& c) const override {
+    c.rows[c.instruction.first] = Rows::group;
+    return c.require(c.instruction.inputs[0], Rows::row);
+  }
+};
+
 constexpr ReduceOperator reduce_object;
 constexpr SumStepsOperator sum_steps_object;
+constexpr SumGroupsOperator sum_groups_object;
 
 Variable record_reduction(Reduction kind, const Variable& x, std::uint32_t mask, bool keep) {
   Value* in = local(kind_name(kind), x);
@@ -215,6 +248,7 @@ Variable norm_of(const Variable& x, std::uint32_t mask, bool keep) {
 
 const Operator& reduce_operator = reduce_object;
 const Operator& sum_steps_operator = sum_steps_object;
+const Operator& sum_groups_operator = sum_groups_object;
 
 }  // namespace rw::detail
 

@@ -60,12 +60,12 @@ class Builder {
   void build() {
     for (std::size_t i = 0; i < body_.inputs.size(); ++i) input_[body_.inputs[i]] = static_cast<int>(i);
     for (const auto& c : body_.code)
-      if (c.op != &sum_steps_operator) translate(c);
+      if (!sums_rows(*c.op)) translate(c);
     std::vector<std::pair<int, Slot>> totals;
     const auto made = producers(body_);
     for (std::size_t o = 0; o < body_.outputs.size(); ++o) {
       int v = body_.outputs[o];
-      if (const auto& c = body_.code[made[v]]; c.op == &sum_steps_operator) {
+      if (const auto& c = body_.code[made[v]]; sums_rows(*c.op)) {
         totals.emplace_back(region_.first + static_cast<int>(o), add_total(c, region_.first + static_cast<int>(o)));
         continue;
       }
@@ -81,10 +81,18 @@ class Builder {
  private:
   static bool is_reduction(const Instruction& c) { return c.op == &reduce_operator; }
 
-  /// A sum over steps and rows goes on from its first value, or from 0, in its place.
+  /// A sum over steps and rows goes on from its first value, or from 0, in its place; those of groups of rows begin by themselves.
   Slot add_total(const Instruction& c, int value) {
-    backward_ |= c.attributes[0] != 0;
     Slot to;
+    if (c.op == &sum_groups_operator) {
+      to = l_.dense_result(value);
+      Slot first = to;
+      first.type.shape = Shape{space_.back()}, first.strides = contiguous_strides(first.shape());
+      add({.kind = TileProgram::Kind::total, .a = read(c.inputs[0], false), .operand = operand(first, false), .group = c.attributes[0]});
+      operands_.back().across = space_.back();
+      return to;
+    }
+    backward_ |= c.attributes[0] != 0;
     if (c.inputs.size() > 1) {
       to = l_.continued(value, region_.inputs[input_.at(c.inputs[1])]);
     } else {
@@ -108,7 +116,7 @@ class Builder {
     program_.dtype = DType::f32;
     bool any = false;
     for (const auto& c : body_.code) {
-      Shape s = is_reduction(c) || c.op == &sum_steps_operator ? body_.types[c.inputs[0]].shape : body_.types[c.first].shape;
+      Shape s = is_reduction(c) || sums_rows(*c.op) ? body_.types[c.inputs[0]].shape : body_.types[c.first].shape;
       if (!any || (s.rank() && s.back() != 1)) space_ = s;
       any = true;
       int code = elementwise_code(*c.op);

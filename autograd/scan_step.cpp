@@ -30,10 +30,13 @@ struct CarryPlan {
   int output = -1;   ///< of the loop's program; -1 if it passes through unchanged
 };
 
-/// Memory along time: element `t` starts at base + t * step bytes, rows of the batch `row` bytes apart (0: shared by all rows).
+/// Memory along time: element `t` starts at base + t * step bytes, rows of the batch, or groups of them, `row` bytes apart (0: shared by
+/// all rows).
 struct Lane {
   Slot slot;
   Index step = 0, row = 0, bytes = 0;
+  Index group = 1;  ///< rows
+  Index of_row(Index r) const { return r / group * row; }
 };
 
 std::vector<Rows> row_classes(const Body& body) {
@@ -56,15 +59,23 @@ std::vector<Rows> row_classes(const Body& body) {
     RowCheck check{p, i, first[0], rows};
     if (!i.op->rows(check)) return {};
   }
-  for (int v : p.outputs)
-    if (rows[v] != Rows::row) return {};
+  for (std::size_t o = 0; o < p.outputs.size(); ++o)
+    if (const Rows r = rows[p.outputs[o]]; r != Rows::row && (r != Rows::group || static_cast<int>(o) < body.carries)) return {};
   return rows;
+}
+
+/// Rows that stay together: those of a group.
+Index rows_together(const Program& program, const std::vector<Rows>& rows) {
+  for (const auto& i : program.code)
+    if (i.op == &sum_groups_operator && !rows.empty()) return i.attributes[0];
+  return 1;
 }
 
 Program for_rows(const Program& program, const std::vector<Rows>& rows, Index count) {
   Program result = program;
+  const Index groups = count / rows_together(program, rows);
   for (std::size_t v = 0; v < rows.size(); ++v)
-    if (rows[v] == Rows::row) result.types[v].shape[0] = count;
+    if (rows[v] == Rows::row || rows[v] == Rows::group) result.types[v].shape[0] = rows[v] == Rows::row ? count : groups;
   return result;
 }
 
@@ -100,6 +111,7 @@ class ScanStep final : public Step {
       : reverse_(scan[0]), steps_(scan[1]), closures_(scan[2]), numbers_(scan), carries_(body.carries), xs_(body.xs) {
     rows_ = row_classes(body);
     batch_ = rows_.empty() ? 1 : body.program.types[body.program.inputs[0]].shape[0];
+    together_ = rows_together(body.program, rows_);
     work_ = work(body.program, rows_);
     work_.flops *= static_cast<double>(steps_);
   }
@@ -113,22 +125,22 @@ class ScanStep final : public Step {
   /// Threads that divide the rows among them.
   int parts(const Frame& frame) const {
     if (!frame.split || !divides()) return 1;
-    const Index most = std::min<Index>(threads(), batch_);
+    const Index most = std::min<Index>(threads(), batch_ / together_);
     return work_.splits && batch_ / most < rows_for_weights(work_.weights) ? 1 : static_cast<int>(most);
   }
 
   void run(const Frame& frame) const override {
     const int parts = this->parts(frame);
-    // Right operands are packed here, where the team can help. Shares have so many rows or one more.
-    const Index rows = batch_ / parts;
-    const Ready plain(*this, frame, rows);
+    // Right operands are packed here, where the team can help. Shares have so many groups of rows or one more.
+    const Index groups = batch_ / together_, least = groups / parts;
+    const Ready plain(*this, frame, least * together_);
     std::optional<Ready> longer;
-    if (batch_ % parts) longer.emplace(*this, frame, rows + 1);
+    if (groups % parts) longer.emplace(*this, frame, (least + 1) * together_);
     Frame divided = frame;
     divided.parts *= parts;
     auto part = [&](int p) {
-      const auto [begin, end] = share_of(batch_, p, parts);
-      loop(divided, end - begin == rows ? plain : *longer, begin, parts == 1 && frame.split);
+      const auto [begin, end] = share_of(groups, p, parts);
+      loop(divided, end - begin == least ? plain : *longer, begin * together_, parts == 1 && frame.split);
     };
     if (parts == 1) return part(0);
     parallel(parts, part);
@@ -140,7 +152,7 @@ class ScanStep final : public Step {
   int carries_, xs_;
   Program program_;  ///< the body with the outputs that are really written
   std::vector<Rows> rows_;
-  Index batch_;
+  Index batch_, together_;        ///< rows, and how many of them stay together
   Work work_;                     ///< flops of all steps
   std::vector<Lane> inputs_;      ///< carries' first values, xs, captures
   std::vector<int> plan_inputs_;  ///< which input of the outer plan a capture lies in, or -1
@@ -199,7 +211,7 @@ class ScanStep final : public Step {
 
     const List<Binding> bound = this->bound(frame, row);
     List<std::byte*> outputs(plan.outputs.size()), base(buffers), previous(static_cast<std::size_t>(carries_)), y_base(ys_.size());
-    for (std::size_t y = 0; y < ys_.size(); ++y) y_base[y] = ys_[y].slot.address(frame) + row * ys_[y].row;
+    for (std::size_t y = 0; y < ys_.size(); ++y) y_base[y] = ys_[y].slot.address(frame) + ys_[y].of_row(row);
     plan.bind(bound, outputs, arena, base.data());
 
     Frame inner = frame;
@@ -363,7 +375,9 @@ void lower_scan(Lowering& l, const Instruction& i) {
     shared[y] = y_slots[y].buffer >= 0;
     if (!shared[y]) y_slots[y] = l.dense_result(i.first + carries + y);
     used.push_back(y_slots[y]);
-    step->ys_.push_back(lane(y_slots[y], true, is_row(p.outputs[carries + y])));
+    const bool grouped = !step->rows_.empty() && step->rows_[p.outputs[carries + y]] == Rows::group;
+    step->ys_.push_back(lane(y_slots[y], true, grouped || is_row(p.outputs[carries + y])));
+    if (grouped) step->ys_.back().group = step->together_;
   }
   std::vector<Slot> last = step->last_;
   l.splits(step->divides());

@@ -48,12 +48,14 @@ void Run::check() {
 }
 
 void Run::execute() {
+  Index before = first_;
   for_segments([&](Index rows) {
-    for (Index row = 0; row < rows; row += tile_rows_) tile(row, std::min(tile_rows_, rows - row));
+    for (Index row = 0; row < rows; row += tile_rows_) tile(before, row, std::min(tile_rows_, rows - row));
+    before += rows;
   });
 }
 
-void Run::tile(Index row, Index rows) {
+void Run::tile(Index before, Index row, Index rows) {
   auto move_to = [&](const List& list, Index column) {
     if (list.begin == list.end) return;
     for (auto& m : memory_) m.place = m.base + static_cast<std::uintptr_t>((row * m.row + column * m.column) * m.size);
@@ -66,13 +68,13 @@ void Run::tile(Index row, Index rows) {
     const List& narrow = lists_[2 * phase];
     const List& points = lists_[2 * phase + 1];
     move_to(narrow, 0);
-    play(narrow, rows, 1, 0);
+    play(narrow, before + row, rows, 1, 0);
     if (points.begin == points.end) continue;
     for (Index column = 0; column < columns_; column += tile_columns_) {
       move_to(points, column);
       const Index columns = std::min(tile_columns_, columns_ - column);
       if (far_) look_ahead(rows, columns, points.end - points.begin);
-      play(points, rows, columns, column);
+      play(points, before + row, rows, columns, column);
     }
   }
 }
@@ -102,7 +104,7 @@ void Run::fetch_some() {
   }
 }
 
-void Run::play(const List& list, Index rows, Index columns, Index column) {
+void Run::play(const List& list, Index row, Index rows, Index columns, Index column) {
   for (int n = list.begin; n < list.end; ++n) {
     if (far_) fetch_some();
     const Bound& b = bound_[n];
@@ -131,15 +133,23 @@ void Run::play(const List& list, Index rows, Index columns, Index column) {
       case Kind::load:
       case Kind::store: b.move(r, c, b.in[0].data, b.in[0].row, b.in_column, b.out.data, b.out.row, b.out_column); break;
       case Kind::gather:
-        gather(r, c, b.dtype, b.index_dtype, dtype_, b.in[0].data, b.in[0].row, b.in_column, b.memory->gather_stride, b.in[1].data,
-               b.in[1].row, b.index->column, b.out.data, b.out.row);
+        gather(r, c, b.dtype, b.index_dtype, dtype_, b.in[0].data, b.in[0].row, b.in_column, b.memory->across, b.in[1].data, b.in[1].row,
+               b.index->column, b.out.data, b.out.row);
         break;
       case Kind::uniform:
       case Kind::normal:
         random(b.kind, dtype_, b.memory->data, b.memory->place, r, c, b.in[0].row, b.in_column, b.out.data, b.out.row);
         break;
       case Kind::column: columns_from(dtype_, column, columns, b.out.data); break;
-      case Kind::total: kernels_->total_chain(rows, columns, b.in, b.chain, b.out.data); break;
+      case Kind::total:
+        if (b.group == 0) {
+          kernels_->total_chain(rows, columns, b.in, b.chain, b.out, rows + 1, 1);
+          break;
+        }
+        kernels_->total_chain(rows, columns, b.in, b.chain,
+                              {static_cast<std::byte*>(b.out.data) + row / b.group * b.memory->across * size_, b.memory->across}, b.group,
+                              row % b.group);
+        break;
     }
   }
 }

@@ -70,7 +70,7 @@ void Run::point_to(const TileOperand* operands) {
   for (std::size_t o = 0; o < memory_.size(); ++o) {
     auto& m = memory_[o];
     m.origin = (plan_->random[o] ? operands[o].counter : reinterpret_cast<std::uintptr_t>(operands[o].data)) + m.begin;
-    m.gather_stride = operands[o].gather_stride;
+    m.across = operands[o].across;
     m.rows = operands[o].rows;
     m.data = operands[o].data;
   }
@@ -83,7 +83,7 @@ void Run::bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, const
   kernels_ = &kernels;
   dtype_ = plan.program.dtype;
   size_ = size_of(dtype_);
-  begin_ = begin;
+  begin_ = first_ = begin;
   end_ = end;
   axes_ = 0;
   form_.clear();
@@ -232,6 +232,8 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
     } else {
       if (step.kind == Kind::total) {  // added to in place, row after row
         to = {{nullptr, 0}, m, false};
+        b.memory = m;
+        b.group = instruction.group;
       } else if (direct) {
         to = {{nullptr, direct->row}, direct, false};
       } else {

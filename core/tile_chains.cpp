@@ -136,7 +136,7 @@ class Chains {
 
   Instruction plain(int n) const {
     const auto& i = program_.code[n];
-    Instruction to{.kind = i.kind, .code = i.code, .narrow = narrow_[n], .operand = i.operand, .index = i.index};
+    Instruction to{.kind = i.kind, .code = i.code, .narrow = narrow_[n], .operand = i.operand, .index = i.index, .group = i.group};
     for (int v : {i.a, i.b, i.c})
       if (v >= 0) to.in[to.inputs++] = v;
     return to;

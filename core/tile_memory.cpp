@@ -9,18 +9,17 @@ namespace rw::tile {
 namespace {
 
 template <class To, class From, class I>
-void gather_as(Index rows, Index columns, const From* data, Index row, Index column, Index gather_stride, const I* index, Index index_row,
+void gather_as(Index rows, Index columns, const From* data, Index row, Index column, Index across, const I* index, Index index_row,
                Index index_column, To* out, Index out_row) {
   for (Index r = 0; r < rows; ++r) {
     const From* from = data + r * row;
     const I* at = index + r * index_row;
     To* to = out + r * out_row;
     if (index_column == 0) {
-      from += static_cast<Index>(*at) * gather_stride;
+      from += static_cast<Index>(*at) * across;
       for (Index j = 0; j < columns; ++j) to[j] = static_cast<To>(from[j * column]);
     } else {
-      for (Index j = 0; j < columns; ++j)
-        to[j] = static_cast<To>(from[j * column + static_cast<Index>(at[j * index_column]) * gather_stride]);
+      for (Index j = 0; j < columns; ++j) to[j] = static_cast<To>(from[j * column + static_cast<Index>(at[j * index_column]) * across]);
     }
   }
 }
@@ -49,14 +48,14 @@ void random_as(Kind kind, RandomKey key, std::uint64_t first, Index rows, Index 
 }  // namespace
 
 void gather(Index rows, Index columns, DType data_dtype, DType index_dtype, DType out_dtype, const void* data, Index row, Index column,
-            Index gather_stride, const void* index, Index index_row, Index index_column, void* out, Index out_row) {
+            Index across, const void* index, Index index_row, Index index_column, void* out, Index out_row) {
   visit(data_dtype, [&](auto from) {
     visit_index(index_dtype, [&](auto i) {
       using From = decltype(from);
       using I = decltype(i);
       auto run = [&](auto* to) {
-        gather_as(rows, columns, static_cast<const From*>(data), row, column, gather_stride, static_cast<const I*>(index), index_row,
-                  index_column, to, out_row);
+        gather_as(rows, columns, static_cast<const From*>(data), row, column, across, static_cast<const I*>(index), index_row, index_column,
+                  to, out_row);
       };
       out_dtype == DType::f32 ? run(static_cast<float*>(out)) : run(static_cast<double*>(out));
     });

@@ -44,6 +44,8 @@ void check(const TileProgram& program) {
       fail<ValueError>("tile: random keys are i64: operand {} is {}", i.operand, program.operands[i.operand]);
     if (i.kind == Kind::total && program.operands[i.operand] != program.dtype)
       fail<ValueError>("tile: totals have the program's dtype {}: operand {} is {}", program.dtype, i.operand, program.operands[i.operand]);
+    if (i.group != 0 && i.kind != Kind::total) fail<ValueError>("tile: only totals have groups of rows: instruction {} has {}", n, i.group);
+    if (i.group < 0) fail<ValueError>("tile: totals have groups of 0 rows, which is all, or more: instruction {} has {}", n, i.group);
     if (i.kind == Kind::column && i.narrow) fail<ValueError>("tile: column is full: instruction {} is marked narrow", n);
   }
 }

@@ -20,6 +20,7 @@ struct Instruction {
   op::Code code;
   bool narrow;  ///< one element a row
   int operand, index;
+  Index group = 0;      ///< rows of a total
   int narrow_out = -1;  ///< register of a narrow value
   std::int8_t inputs = 0;
   int in[simd::Chain::most_inputs] = {};
@@ -80,7 +81,7 @@ std::vector<Instruction> with_chains(const TileProgram& program, const std::vect
 
 /// Sources that are not plain copies; rows x columns elements to out with row stride out_row.
 void gather(Index rows, Index columns, DType data_dtype, DType index_dtype, DType out_dtype, const void* data, Index row, Index column,
-            Index gather_stride, const void* index, Index index_row, Index index_column, void* out, Index out_row);
+            Index across, const void* index, Index index_row, Index index_column, void* out, Index out_row);
 void random(Kind kind, DType dtype, const void* key, std::uint64_t first, Index rows, Index columns, Index row, Index column, void* out,
             Index out_row);
 void columns_from(DType dtype, Index first, Index columns, void* out);

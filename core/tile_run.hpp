@@ -13,9 +13,9 @@ struct Memory {
   Index size = 0;                   ///< bytes of an element; 1 for random numbers
   Index stride[max_rank + 1] = {};  ///< elements: row axes, outermost first
   Index row = 0, column = 0;        ///< elements: innermost row axis, columns
-  Index gather_stride = 0, rows = 0;
-  void* data = nullptr;  ///< as given: random keys, and what aliases what
-  bool walked = true;    ///< its elements lie where the strides say: neither rows by index nor random numbers
+  Index across = 0, rows = 0;       ///< of TileOperand
+  void* data = nullptr;             ///< as given: random keys, and what aliases what
+  bool walked = true;               ///< its elements lie where the strides say: neither rows by index nor random numbers
 };
 
 /// A step with kernel, registers and memory bound.
@@ -34,8 +34,9 @@ struct Bound {
   simd::Chain chain;                    ///< of an apply: none, or what is done with the inputs
   void* sums = nullptr;                 ///< of the rows of what a chain makes
   Index in_column = 0, out_column = 0;  ///< moves
-  const Memory* memory = nullptr;       ///< gather and random: the operand; `index`: of the row numbers
+  const Memory* memory = nullptr;       ///< gather, random and total: the operand; `index`: of the row numbers
   const Memory* index = nullptr;
+  Index group = 0;  ///< rows of a total; 0: all
   DType dtype = DType::f32, index_dtype = DType::i64;
 };
 
@@ -89,8 +90,8 @@ class Run {
   }
   template <class F>
   void for_segments(F&& f);
-  void tile(Index row, Index rows);
-  void play(const List& list, Index rows, Index columns, Index column);
+  void tile(Index before, Index row, Index rows);
+  void play(const List& list, Index row, Index rows, Index columns, Index column);
   void look_ahead(Index rows, Index columns, Index steps);
   void fetch_some();
 
@@ -111,6 +112,7 @@ class Run {
   Index extent_[max_rank + 1] = {};  ///< row axes, outermost first
   int axes_ = 0;
   Index columns_ = 1, begin_ = 0, end_ = 0;
+  Index first_ = 0;  ///< row of the whole space
   bool safe_ = false;
   bool far_ = false;  ///< what it touches lies beyond L2: each tile fetches what the next one touches
   Index lines_a_step_ = 0;

@@ -42,6 +42,9 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
     shape = program.types[i.inputs[0]].shape;
     space.dtype = static_cast<int>(out.dtype);
     if (shape.rank() > 2) space.order = i.attributes[0] ? -1 : 1;
+  } else if (i.op == &sum_groups_operator && program.types[i.inputs[0]].shape.rank() == 2 && out.shape.size() > 1) {
+    shape = program.types[i.inputs[0]].shape;
+    space.dtype = static_cast<int>(out.dtype);
   } else if (i.op == &random_operator || i.op == &positions_operator) {
     space.dtype = static_cast<int>(out.dtype);
     space.unsorted = true;
@@ -188,7 +191,7 @@ void group(Program& program, int largest) {
   std::vector<int> member(program.code.size(), -1), level(program.code.size());
   auto find = [&](int r) { return home_of(regions, r); };
   // Whether a region that reads what an instruction makes may be the instruction's own: sums over rows are complete when all rows have run.
-  auto takes_part = [&](int instruction) { return member[instruction] >= 0 && program.code[instruction].op != &sum_steps_operator; };
+  auto takes_part = [&](int instruction) { return member[instruction] >= 0 && !sums_rows(*program.code[instruction].op); };
   auto level_of = [&](int instruction) { return member[instruction] >= 0 ? regions[find(member[instruction])].level : level[instruction]; };
 
   for (std::size_t n = 0; n < program.code.size(); ++n) {
@@ -262,7 +265,7 @@ void group(Program& program, int largest) {
   std::vector<int> number(program.types.size(), -1);
   for (int v : program.inputs) number[v] = result.add_input(program.types[v]);
   for (int n : order) {
-    const bool lone_sum = member[n] >= 0 && program.code[n].op == &sum_steps_operator && groups[member[n]].size() == 1;  // it has a kernel
+    const bool lone_sum = member[n] >= 0 && sums_rows(*program.code[n].op) && groups[member[n]].size() == 1;  // it has a kernel
     if (member[n] >= 0 && !lone_sum) {
       emit_region(all, member[n], groups[member[n]], written, result, number);
       continue;

@@ -3,9 +3,10 @@
 // by index) and of x (emitted products). What is summed and cheap to make of what is stacked anyway, as a gradient times a normalised x, is
 // made again behind the loop, where it runs together with the sum, rather than stacked itself.
 //
-// With one thread, whose loops are not divided by rows, a sum over rows stays where what it sums would be stacked for it alone: there it
-// is at hand. The sum is the same chain, row after row and step after step.
+// Rows that a sum alone would stack are summed where they are at hand: in groups, whose sums are stacked instead. So threads that divide
+// the rows of the batch need not meet, and the sum does not depend on their number. With one thread the sum of these goes on in the loop.
 #include <algorithm>
+#include <map>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
@@ -22,6 +23,13 @@ struct Accumulator {
   int carry;
   int add;     ///< the instruction
   int addend;  ///< value of the body
+};
+
+/// How the rows of a value are summed in groups.
+struct Group {
+  Index rows;
+  int sums = -1;     ///< value of the loop
+  int stacked = -1;  ///< value of the program around it
 };
 
 class Sinker {
@@ -172,36 +180,41 @@ class Sinker {
     for (const auto& a : taken_)
       if (!moved(a) && of_factors(a))
         for (int v : p_.code[made_[a.addend]].inputs) stack(v);
-    if (threads() == 1) keep_sums();
+    keep_sums();
     for (const auto& a : taken_) {
       if (moved(a) || of_factors(a)) continue;
       const int v = summed(a);
+      if (groups_.contains(v)) continue;
       if (v < 0 || made_[v] < 0 || elementwise_code(*p_.code[made_[v]].op) < 0 || !dead_end_[made_[v]]) stack(v >= 0 ? v : a.addend);
     }
     choose_again();
     for (const auto& a : taken_)  // what cannot be made again
-      if (const int v = summed(a); v >= 0 && (made_[v] < 0 || !again_[made_[v]])) stack(v);
+      if (const int v = summed(a); v >= 0 && !groups_.contains(v) && (made_[v] < 0 || !again_[made_[v]])) stack(v);
+  }
+
+  /// Rows of a group: from 4, since few rows are no less work to stack than their sum, to 15; an even number of groups, in which teams
+  /// can divide them: a multiple of as large a power of 2 as there is. 0 if there are none.
+  static Index rows_of_group(Index batch) {
+    auto power = [](Index n) { return n & -n; };
+    Index best = 0;
+    for (Index rows = 4; rows < 16 && rows < batch; ++rows)
+      if (batch % (2 * rows) == 0 && (best == 0 || power(batch / rows) > power(batch / best))) best = rows;
+    return best;
   }
 
   void keep_sums() {
-    constexpr Index least = 4;  // rows: of fewer, to read and write the sum at each step is no less work than to stack them
+    const bool alone = threads() == 1;
     std::erase_if(taken_, [&](const Accumulator& a) {
       const int v = summed(a);
       if (v < 0 || made_[v] < 0 || constant(v) || is_stacked(v)) return false;
       const Shape &rows = p_.types[v].shape, &sum = p_.types[p_.inputs[a.carry]].shape;
-      const Index columns = rows.back();
-      if (rows.rank() > 3 || rows.size() < least * columns) return false;
-      if (sum.rank() == 0 || sum.rank() > rows.rank() || sum.size() != columns || sum.back() != columns) return false;
+      const Index columns = rows.back(), group = rows_of_group(rows[0]);
+      if (group > 0 && columns > 0) groups_[v] = {group};
+      const bool same_form = sum.rank() > 0 && sum.rank() <= rows.rank() && sum.size() == columns && sum.back() == columns;
+      if (!alone || !same_form || (group == 0 && (rows.rank() > 3 || rows.size() < 4 * columns))) return false;
       kept_.push_back(a);
       return true;
     });
-  }
-  /// An instruction of the loop, which may be the sum that goes on from its carry.
-  Instruction inside(std::size_t i) const {
-    Instruction c = p_.code[i];
-    for (const auto& a : kept_)
-      if (a.add == static_cast<int>(i)) c.op = &sum_steps_operator, c.inputs = {summed(a), p_.inputs[a.carry]};
-    return c;
   }
 
   /// Chooses what is made again behind the loop, given what is stacked otherwise.
@@ -213,7 +226,7 @@ class Sinker {
     for (const auto& a : taken_) {
       const int v = summed(a);
       std::set<int> read;
-      if (v < 0 || there[v] || made_[v] < 0 || !dead_end_[made_[v]] || !can_be_made(v, there, read)) continue;
+      if (v < 0 || there[v] || groups_.contains(v) || made_[v] < 0 || !dead_end_[made_[v]] || !can_be_made(v, there, read)) continue;
       Index elements = 0;  // reading two for one written and read is no loss
       for (int x : read) elements += p_.types[x].shape.size();
       if (elements <= 2 * p_.types[v].shape.size() + p_.types[v].shape.size() / 4) make_again(v, there);
@@ -268,15 +281,20 @@ class Sinker {
       y_of[v] = static_cast<int>(loop.outputs.size());
       loop.outputs.push_back(v);
     }
-    for (std::size_t i = 0; i < p_.code.size(); ++i) {
-      if (!move_[i] && !adds(taken_, i)) loop.code.push_back(inside(i));
+    for (auto& [v, group] : groups_) {
+      group.sums = loop.add_value({p_.types[v].dtype, {p_.types[v].shape[0] / group.rows, p_.types[v].shape.back()}});
+      if (std::none_of(taken_.begin(), taken_.end(), [&, v = v](const auto& a) { return summed(a) == v; })) continue;
+      group.stacked = static_cast<int>(to_.types.size() + loop.outputs.size());
+      loop.outputs.push_back(group.sums);
     }
+    for (std::size_t i = 0; i < p_.code.size(); ++i)
+      if (!move_[i] && !adds(taken_, i)) emit_inside(i, loop);
     Instruction scan = result_;
     scan.inputs = outer_inputs;
     scan.first = static_cast<int>(to_.types.size());
     scan.count = static_cast<int>(loop.outputs.size());
     for (std::size_t o = 0; o < loop.outputs.size(); ++o) {
-      Type t = p_.types[loop.outputs[o]];
+      Type t = loop.types[loop.outputs[o]];
       if (static_cast<int>(o) >= carries) t.shape.insert(0, steps);
       to_.add_value(t);
     }
@@ -298,7 +316,7 @@ class Sinker {
     int at = first;
     for (int c = 0; c < body_.carries; ++c)
       if (!is_taken[c]) number[scan_.first + c] = at++;
-    for (const auto& a : taken_) number[scan_.first + a.carry] = accumulate(lifter, a, from);
+    for (const auto& a : taken_) number[scan_.first + a.carry] = accumulate(lifter, a);
     for (int o = body_.carries; o < static_cast<int>(p_.outputs.size()); ++o) {
       int v = p_.outputs[o], outer = lifter.outer(v);
       if (!lifter.lifted(v)) outer = to_.append(broadcast_operator, {}, {outer}, from.types[scan_.first + o]);
@@ -306,8 +324,26 @@ class Sinker {
     }
   }
 
+  /// An instruction of the loop, which may be a sum that stays and goes on from its carry, and sums of groups of what it makes.
+  void emit_inside(std::size_t i, Program& loop) const {
+    const auto n = static_cast<int>(i);
+    Instruction c = p_.code[i];
+    for (const auto& a : kept_) {
+      if (a.add != n) continue;
+      const auto group = groups_.find(summed(a));
+      c.op = &sum_steps_operator, c.inputs = {group == groups_.end() ? summed(a) : group->second.sums, p_.inputs[a.carry]};
+    }
+    loop.code.push_back(std::move(c));
+    for (const auto& [v, group] : groups_) {
+      if (made_[v] != n) continue;
+      Instruction sums;
+      sums.op = &sum_groups_operator, sums.attributes = {group.rows}, sums.inputs = {v}, sums.first = group.sums;
+      loop.code.push_back(std::move(sums));
+    }
+  }
+
   /// The last value of an accumulator: one long sum that starts from its first.
-  int accumulate(Lifter& lifter, const Accumulator& a, const Program&) {
+  int accumulate(Lifter& lifter, const Accumulator& a) {
     Type type = p_.types[p_.inputs[a.carry]];
     Attributes direction{scan_.attributes[0]};
     auto stacked = [&](int v) {  // a factor that does not change from step to step is repeated
@@ -327,9 +363,11 @@ class Sinker {
       return to_.append(product ? matmul_steps_operator : scatter_add_steps_operator, direction, std::move(inputs), type);
     }
     int v = sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend;
-    int whole = stacked(v);
+    const auto group = groups_.find(sum >= 0 ? v : -1);
+    int whole = group == groups_.end() ? stacked(v) : group->second.stacked;
     Index columns = sum >= 0 ? p_.types[v].shape.back() : p_.types[v].shape.size();
     Index rows = columns ? p_.types[v].shape.size() / columns : 0;
+    if (group != groups_.end()) rows = p_.types[v].shape[0] / group->second.rows;
     Type flat{type.dtype, Shape{scan_.attributes[1], rows, columns}}, column{type.dtype, Shape{columns}};
     std::vector<int> inputs{to_.types[whole] == flat ? whole : to_.append(reshape_operator, {}, {whole}, flat)};
     if (!zero) inputs.push_back(to_.append(reshape_operator, {}, {first}, column));
@@ -345,6 +383,7 @@ class Sinker {
   std::vector<int> made_, uses_;
   std::vector<Accumulator> accumulators_, taken_;
   std::vector<Accumulator> kept_;              ///< sums over rows that stay in the loop
+  std::map<int, Group> groups_;                ///< by value of the body: rows that are summed in groups
   std::vector<int> stacked_;                   ///< values of the body
   std::vector<char> dead_end_, move_, again_;  ///< of each instruction
 };

@@ -187,8 +187,9 @@ void strip_rest(const ChainRow<T>& chain, Index j, Index columns, T* out) {
   copy_short(made, out, columns);
 }
 
+// The chain goes from its row to the last of so many.
 template <class T>
-void run_chain(Index rows, Index columns, ChainRow<T> chain, const Span& out) {
+void run_chain(Index rows, Index columns, ChainRow<T>& chain, const Span& out) {
   constexpr Index lanes = Pack<T>::size;
   if (columns % chain_group<T> == 0) return strip<8, false>(chain, rows, 0, columns, out);
   const Index whole = columns / lanes * lanes;
@@ -208,13 +209,31 @@ void run_chain(Index rows, Index columns, ChainRow<T> chain, const Span& out) {
 
 template <class T>
 void chain(Index rows, Index columns, const Span* in, const Chain& chain, const Span& out) {
-  run_chain(rows, columns, ChainRow<T>(chain, in), out);
+  ChainRow<T> row(chain, in);
+  run_chain(rows, columns, row, out);
 }
 
 template <class T>
-void total_chain(Index rows, Index columns, const Span* in, const Chain& chain, void* to) {
-  const Span total{to, 0};
-  run_chain(rows, columns, ChainRow<T>(chain, in, &total), total);
+void total_chain(Index rows, Index columns, const Span* in, const Chain& chain, const Span& to, Index group, Index begun) {
+  static constexpr T zero = 0;
+  Span sum{to.data, 0};
+  ChainRow<T> row(chain, in, &sum);
+  auto& last = row.steps[row.count - 2];
+  for (Index r = 0; r < rows;) {
+    T* at = static_cast<T*>(sum.data);
+    Index count = 1;
+    if (begun == 0) {
+      last = {&zero, static_cast<Index>(with(Link::add, Form::one_a_row))};
+    } else {
+      last = {at, static_cast<Index>(Link::add)};
+      count = group - begun < rows - r ? group - begun : rows - r;
+    }
+    if (r > 0) row.to_next();
+    run_chain(count, columns, row, sum);
+    r += count;
+    begun += count;
+    if (begun == group) begun = 0, sum.data = at + to.row;
+  }
 }
 
 // The sums of what a chain makes, in the order of reduce.

@@ -95,33 +95,93 @@ return %5, %6, %10, %13, %7
   set_threads(before);
 }
 
+TEST_CASE("passes: sink: rows that a sum alone would stack are summed in groups, whose sums are stacked") {
+  const int before = threads();
+  auto addends = [](const Variable& next, const Variable& x) { return Variables{next * x, next}; };
+  set_threads(2);
+  CHECK(summed(addends, 8, detail::sink) == R"(
+%0 = input : f64 [8, 4]
+%1 = input : f64 [4]
+%2 = input : f64 [4]
+%3 = input : f64 [3, 8, 4]
+%4, %5, %6 = scan(%0, %3) steps 3 backward in time : f64 [8, 4], f64 [3, 8, 4], f64 [3, 2, 4]
+    %0 = input : f64 [8, 4]
+    %1 = input : f64 [8, 4]
+    %2 = add(%0, %1) : f64 [8, 4]
+    %3 = tanh(%2) : f64 [8, 4]
+    %4 = multiply(%3, %1) : f64 [8, 4]
+    %5 = sum_groups(%4) of 4 rows : f64 [2, 4]
+    return %3, %3, %5
+%7 = reshape(%1) : f64 [4]
+%8 = sum_steps(%6, %7) backward in time : f64 [4]
+%9 = reshape(%8) : f64 [4]
+%10 = reshape(%2) : f64 [4]
+%11 = sum_steps(%5, %10) backward in time : f64 [4]
+%12 = reshape(%11) : f64 [4]
+return %4, %9, %12, %5
+)");
+  set_threads(1);
+  CHECK(summed(addends, 8, detail::sink) == R"(
+%0 = input : f64 [8, 4]
+%1 = input : f64 [4]
+%2 = input : f64 [4]
+%3 = input : f64 [3, 8, 4]
+%4, %5, %6 = scan(%0, %1, %3) steps 3 backward in time : f64 [8, 4], f64 [4], f64 [3, 8, 4]
+    %0 = input : f64 [8, 4]
+    %1 = input : f64 [4]
+    %2 = input : f64 [8, 4]
+    %3 = add(%0, %2) : f64 [8, 4]
+    %4 = tanh(%3) : f64 [8, 4]
+    %5 = multiply(%4, %2) : f64 [8, 4]
+    %6 = sum_groups(%5) of 4 rows : f64 [2, 4]
+    %7 = sum_steps(%6, %1) : f64 [4]
+    return %4, %7, %4
+%7 = reshape(%2) : f64 [4]
+%8 = sum_steps(%6, %7) backward in time : f64 [4]
+%9 = reshape(%8) : f64 [4]
+return %4, %5, %9, %6
+)");
+  const std::pair<Index, Index> groups[] = {{8, 4}, {10, 5}, {12, 6}, {16, 4}, {18, 9}, {20, 5}, {24, 6}, {32, 4}, {48, 6}, {100, 5}};
+  for (const auto& [batch, rows] : groups) {
+    CAPTURE(batch);
+    CHECK(count(summed(addends, batch, detail::sink), "of " + std::to_string(rows) + " rows") == 1);
+  }
+  for (Index batch : {1, 4, 6, 7, 9, 15, 21, 34}) {
+    CAPTURE(batch);
+    CHECK(count(summed(addends, batch, detail::sink), "sum_groups") == 0);
+  }
+  set_threads(before);
+}
+
 TEST_CASE("passes: sink: sums that stay in the loop have the form of their carry, and the same bits") {
   const int before = threads();
-  Tensor x = random::normal({3, 5, 2, 33}), first[] = {random::normal({33}), random::normal({1, 33}), random::normal({1, 1, 33}),
-                                                       random::normal({33, 1}), random::normal({1, 1, 1, 33})};
-  auto run = [&](int team) {
-    const NoGrad values_only;
-    set_threads(team);
-    auto [last, y] = scan(
-        [&](const Variables& s, const Variable& x) {
-          auto next = tanh(s[0] + x), other = exp(next), rows = reshape(other, {10, 33});
-          auto sum_as = [](const Variable& v, const Variable& carry) { return carry + reshape(sum(v, Axes{0, 1}), carry.shape()); };
-          return std::pair{
-              Variables{next, s[1] + sum(rows, 0), s[2] + sum(rows, 0, true), sum_as(other, s[3]), sum_as(other * x, s[4]),
-                        sum_as(other + x, s[5]), s[6] + sum(rows * 0.5, 0), s[7] + sum(reshape(other * 0.25, {5, 2, 1, 33}), Axes{0, 1, 2}),
-                        s[8] + reshape(sum(mean(other, -1, true), Axes{0, 1}), Shape{})},
-              x};
-        },
-        Variables{zeros({5, 2, 33}), Variable(first[0]), Variable(first[1]), Variable(first[2]), Variable(first[3]), Variable(first[4]),
-                  Variable(first[0]), Variable(first[0]), zeros(Shape{})},
-        Variable(x));
-    evaluate(last);
-    return last;
-  };
-  const auto one = run(1), two = run(2);
-  for (std::size_t i = 0; i < one.size(); ++i) {
-    CAPTURE(i);
-    CHECK(identical(one[i].value(), two[i].value()));
+  for (Index batch : {5, 8}) {
+    Tensor x = random::normal({3, batch, 2, 33}), first[] = {random::normal({33}), random::normal({1, 33}), random::normal({1, 1, 33}),
+                                                             random::normal({33, 1}), random::normal({1, 1, 1, 33})};
+    auto run = [&](int team) {
+      const NoGrad values_only;
+      set_threads(team);
+      auto [last, y] = scan(
+          [&](const Variables& s, const Variable& x) {
+            auto next = tanh(s[0] + x), other = exp(next), rows = reshape(other, {2 * batch, 33});
+            auto sum_as = [](const Variable& v, const Variable& carry) { return carry + reshape(sum(v, Axes{0, 1}), carry.shape()); };
+            return std::pair{Variables{next, s[1] + sum(rows, 0), s[2] + sum(rows, 0, true), sum_as(other, s[3]), sum_as(other * x, s[4]),
+                                       sum_as(other + x, s[5]), s[6] + sum(rows * 0.5, 0),
+                                       s[7] + sum(reshape(other * 0.25, {batch, 2, 1, 33}), Axes{0, 1, 2}),
+                                       s[8] + reshape(sum(mean(other, -1, true), Axes{0, 1}), Shape{})},
+                             x};
+          },
+          Variables{zeros({batch, 2, 33}), Variable(first[0]), Variable(first[1]), Variable(first[2]), Variable(first[3]),
+                    Variable(first[4]), Variable(first[0]), Variable(first[0]), zeros(Shape{})},
+          Variable(x));
+      evaluate(last);
+      return last;
+    };
+    const auto one = run(1), two = run(2);
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      CAPTURE(i);
+      CHECK(identical(one[i].value(), two[i].value()));
+    }
   }
   set_threads(before);
 }
@@ -189,49 +249,54 @@ TEST_CASE("passes: fuse: what reads a sum runs behind it, though it computes on 
 
 TEST_CASE("gradient of a loop: normalised rows, the same bits for any team, with checkpoints, and without fusion") {
   const int before = threads();
-  constexpr Index steps = 8, rows = 12, units = 272;
-  Tensor start[] = {random::normal({units, units}, 0, 0.1), random::normal({units}), random::normal({units}),
-                    random::normal({steps, rows, units}), random::normal({rows, units})};
-  auto run = [&](int team, const Checkpoint& checkpoint, detail::PassSet without, bool early) {
-    set_threads(team);
-    const detail::WithoutPasses left_out(without);
-    Variable w(start[0]), gain(start[1]), bias(start[2]), x(start[3]), h(start[4]);
-    auto y = scan(
-                 [&](const Variable& h, const Variable& x) {
-                   auto p = matmul(h, w);
-                   auto centred = p - mean(p, -1, true);
-                   auto next = tanh(centred * rsqrt(mean(square(centred), -1, true) + 1e-5) * gain + bias + x);
-                   return std::pair{next, next};
-                 },
-                 h, x, {.checkpoint = checkpoint})
-                 .second;
-    auto loss = sum(square(y));
-    if (early) loss.item();
-    auto g = detail::gradients(loss, Variables{w, gain, bias, x, h});
-    evaluate(g);
-    return g;
-  };
-  detail::PassSet fuse = 0;
-  for (std::size_t i = 0; i < detail::all_passes().size(); ++i)
-    if (detail::all_passes()[i].run == detail::fuse) fuse = detail::PassSet{1} << i;
-  REQUIRE(fuse != 0);
-  auto want = run(1, {}, 0, false);
-  auto same = [&](const Variables& got) {
-    for (std::size_t i = 0; i < got.size(); ++i) {
-      CAPTURE(i);
-      CHECK(identical(got[i].value(), want[i].value()));
-    }
-  };
-  profile::start();
-  same(run(2, {}, 0, false));
-  profile::stop();
-  bool divided = false;  // where one thread sums in the loop
-  for (const auto& row : profile::report().rows) divided |= row.kind == "matmul" && row.shape == "[6, 272] x [272, 272]T";
-  CHECK(divided);
-  for (int team : {3, 5}) same(run(team, {}, 0, false));
-  same(run(1, checkpoint::every(2), 0, false));
-  same(run(3, checkpoint::every(4), 0, false));
-  same(run(2, {}, 0, true));
-  same(run(1, {}, fuse, false));
+  for (Index rows : {12, 16, 20, 21}) {
+    CAPTURE(rows);
+    constexpr Index steps = 8, units = 272;
+    Tensor start[] = {random::normal({units, units}, 0, 0.1), random::normal({units}), random::normal({units}),
+                      random::normal({steps, rows, units}), random::normal({rows, units})};
+    auto run = [&](int team, const Checkpoint& checkpoint, detail::PassSet without, bool early) {
+      set_threads(team);
+      const detail::WithoutPasses left_out(without);
+      Variable w(start[0]), gain(start[1]), bias(start[2]), x(start[3]), h(start[4]);
+      auto y = scan(
+                   [&](const Variable& h, const Variable& x) {
+                     auto p = matmul(h, w);
+                     auto centred = p - mean(p, -1, true);
+                     auto next = tanh(centred * rsqrt(mean(square(centred), -1, true) + 1e-5) * gain + bias + x);
+                     return std::pair{next, next};
+                   },
+                   h, x, {.checkpoint = checkpoint})
+                   .second;
+      auto loss = sum(square(y));
+      if (early) loss.item();
+      auto g = detail::gradients(loss, Variables{w, gain, bias, x, h});
+      evaluate(g);
+      return g;
+    };
+    detail::PassSet fuse = 0;
+    for (std::size_t i = 0; i < detail::all_passes().size(); ++i)
+      if (detail::all_passes()[i].run == detail::fuse) fuse = detail::PassSet{1} << i;
+    REQUIRE(fuse != 0);
+    auto want = run(1, {}, 0, false);
+    auto same = [&](const Variables& got) {
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        CAPTURE(i);
+        CHECK(identical(got[i].value(), want[i].value()));
+      }
+    };
+    profile::start();
+    same(run(2, {}, 0, false));
+    profile::stop();
+    bool divided = false;
+    for (const auto& row : profile::report().rows)
+      divided |= row.kind == "matmul" && row.shape == "[" + std::to_string(rows / 2) + ", 272] x [272, 272]T";
+    CHECK(divided);
+    for (int team : {3, 5}) same(run(team, {}, 0, false));
+    same(run(1, checkpoint::every(2), 0, false));
+    same(run(3, checkpoint::every(4), 0, false));
+    same(run(2, {}, 0, true));
+    same(run(1, {}, fuse, false));
+    same(run(2, {}, fuse, false));
+  }
   set_threads(before);
 }

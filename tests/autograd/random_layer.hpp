@@ -42,6 +42,7 @@ class RandomLayers : protected RandomSource {
   RandomLayers(std::uint64_t seed, const RandomLoopOptions& options) : RandomSource(seed, options.dtype), options_(options) {
     rw::seed(seed);
     batch_ = extent(17, 48, 20);
+    if (!options.large && one_in(8)) batch_ = 8 + pick(9);  // rows that are summed in groups
   }
 
   /// True once in n, unless it is left out.

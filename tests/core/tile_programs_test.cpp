@@ -84,7 +84,7 @@ TEST_CASE("tile: cross entropy picks the target's logit by a narrow gather, and 
       TileOperand operands[] = {operand(logits, {classes, 1}), operand(logits, {classes, 0}), operand(targets, {1, 0}),
                                 operand(loss, {1, 0}), operand(gradient, {classes, 1})};
       operands[1].rows = classes;
-      operands[1].gather_stride = 1;
+      operands[1].across = 1;
       Tile(b.program, isa).run({rows, classes}, operands, false);
       for (Index r = 0; r < rows; ++r) {
         long double sum = 0;
@@ -139,13 +139,13 @@ TEST_CASE("tile: gathers rows, by one index a row or a point, and checks them fi
   Tile tile(b.program);
   TileOperand by_row[] = {operand(table, {0, 0, 1}), operand(index, {4, 1, 0}), operand(out, {20, 5, 1})};
   by_row[0].rows = 7;
-  by_row[0].gather_stride = 5;
+  by_row[0].across = 5;
   tile.run({3, 4, 5}, by_row, false);
   for (Index i = 0; i < 12; ++i)
     for (Index c = 0; c < 5; ++c) CHECK(out.get(i * 5 + c) == static_cast<float>(table.get(i * 5 % 7 * 5 + c)));
   TileOperand by_point[] = {operand(table, {0, 1}), operand(index, {4, 1}), operand(out, {4, 1})};
   by_point[0].rows = 7;
-  by_point[0].gather_stride = 5;
+  by_point[0].across = 5;
   tile.run({3, 4}, by_point, false);
   for (Index i = 0; i < 12; ++i) CHECK(out.get(i) == static_cast<float>(table.get(i * 5 % 7 * 5 + i % 4)));
   auto before = out.bytes;

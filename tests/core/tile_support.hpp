@@ -133,7 +133,7 @@ inline std::vector<Buffer> interpret(const TileProgram& program, const Shape& sp
           case Kind::load: x = buffers[o]->get(place(i.operand, r, c)); break;
           case Kind::gather: {
             Index row = static_cast<Index>(buffers[static_cast<std::size_t>(i.index)]->get(place(i.index, r, c)));
-            x = buffers[o]->get(place(i.operand, r, c) + row * operands[o].gather_stride);
+            x = buffers[o]->get(place(i.operand, r, c) + row * operands[o].across);
             break;
           }
           case Kind::column: x = static_cast<double>(c); break;

@@ -258,80 +258,12 @@ TEST_CASE("tile: what is fetched ahead changes nothing, in the last tile either"
     TileOperand operands[] = {operand(x, {columns, 1}), operand(row, {0, 1}),       operand(table, {0, 1}),
                               operand(index, {1, 0}),   operand(key, {columns, 1}), operand(whole, {columns, 1})};
     operands[2].rows = 5;
-    operands[2].gather_stride = columns;
+    operands[2].across = columns;
     tile.run({rows, columns}, operands, false);
     operands[5] = operand(by_rows, {columns, 1});
     for (Index r = 0; r < rows; ++r) tile.run({rows, columns}, operands, r, r + 1);
     CHECK(whole.bytes == by_rows.bytes);
   });
-}
-
-TEST_CASE("tile: totals are one chain a column, row after row, whatever the division") {
-  const int before = threads();
-  for (Index columns : {1, 3, 100, 700, 5000})
-    for (bool backward : {false, true}) {
-      const Index steps = 3, rows = 5;
-      auto size = static_cast<std::size_t>(steps * rows * columns);
-      auto x = random_buffer(DType::f32, size, 71), scale = random_buffer(DType::f32, 15, 72), row = random_buffer(DType::f32, 5000, 73);
-      Builder b(DType::f32);
-      int in = b.load(b.operand(DType::f32)), a = b.load(b.operand(DType::f32), true), bias = b.load(b.operand(DType::f32));
-      int scaled = b.apply<op::Multiply>(in, a);
-      b.add({.kind = Kind::total, .a = in, .operand = b.operand(DType::f32)});
-      b.add({.kind = Kind::total, .a = scaled, .operand = b.operand(DType::f32)});
-      b.add({.kind = Kind::total, .a = bias, .operand = b.operand(DType::f32)});
-      b.store(b.apply<op::Add>(scaled, bias), b.operand(DType::f32));
-      // From the last step to the first, rows ascending in each: as the first of the sums of a loop's gradient.
-      Index step = backward ? -1 : 1, first = backward ? steps - 1 : 0;
-      std::vector<float> want[3];
-      auto start = random_buffer(DType::f32, 3 * 5000, 74);
-      for (Index t = 0; t < 3; ++t)
-        for (Index c = 0; c < columns; ++c) {
-          auto sum = static_cast<float>(start.get(t * 5000 + c));
-          for (Index s = first; s >= 0 && s < steps; s += step)
-            for (Index r = 0; r < rows; ++r) {
-              auto at = static_cast<float>(x.get((s * rows + r) * columns + c)), by = static_cast<float>(scale.get(s * rows + r));
-              sum += t == 0 ? at : t == 1 ? at * by : static_cast<float>(row.get(c));
-            }
-          want[t].push_back(sum);
-        }
-      for_isas([&](Isa isa) {
-        Tile tile(b.program, isa);
-        for (int way = 0; way < 4; ++way) {
-          CAPTURE(columns);
-          CAPTURE(way);
-          auto totals = start;
-          Buffer out(DType::f32, size);
-          Index whole = rows * columns;
-          TileOperand operands[] = {operand(x, {step * whole, columns, 1}, first * whole),
-                                    operand(scale, {step * rows, 1, 0}, first * rows),
-                                    operand(row, {0, 0, 1}),
-                                    operand(totals, {0, 0, 1}),
-                                    operand(totals, {0, 0, 1}, 5000),
-                                    operand(totals, {0, 0, 1}, 10000),
-                                    operand(out, {step * whole, columns, 1}, first * whole)};
-          Shape space{steps, rows, columns};
-          set_threads(way == 3 ? 3 : 1);
-          if (way == 0) tile.run(space, operands, false);
-          if (way == 1)
-            for (Index r = 0; r < steps * rows; ++r) tile.run(space, operands, r, r + 1);
-          if (way == 2)
-            for (Index r = 0; r < steps * rows; r += 7) tile.run(space, operands, r, std::min(r + 7, steps * rows));
-          if (way == 3) tile.run(space, operands, true);
-          int wrong = 0;
-          for (Index t = 0; t < 3; ++t)
-            for (Index c = 0; c < 5000; ++c)
-              wrong += totals.get(t * 5000 + c) !=
-                       (c < columns ? static_cast<double>(want[t][static_cast<std::size_t>(c)]) : start.get(t * 5000 + c));
-          for (std::size_t i = 0; i < size; ++i) {
-            auto n = static_cast<Index>(i);
-            auto product = static_cast<float>(x.get(n)) * static_cast<float>(scale.get(n / columns));
-            wrong += out.get(n) != static_cast<double>(product + static_cast<float>(row.get(n % columns)));
-          }
-          CHECK(wrong == 0);
-        }
-      });
-    }
-  set_threads(before);
 }
 
 TEST_CASE("tile: an extent of 0 does nothing") {
@@ -370,5 +302,10 @@ TEST_CASE("tile: programs that break the rules are refused in words") {
   CHECK(text([](Builder& b) {
           b.add({.kind = Kind::total, .a = b.load(b.operand(DType::f64), true), .operand = b.operand(DType::f64)});
         }) == "tile: totals are of full values: instruction 1 adds 0, which is narrow");
+  CHECK(text([](Builder& b) {
+          b.add({.kind = Kind::total, .a = b.load(b.operand(DType::f64)), .operand = b.operand(DType::f64), .group = -2});
+        }) == "tile: totals have groups of 0 rows, which is all, or more: instruction 1 has -2");
+  CHECK(text([](Builder& b) { b.add({.kind = Kind::sum, .a = b.load(b.operand(DType::f64)), .group = 4}); }) ==
+        "tile: only totals have groups of rows: instruction 1 has 4");
   CHECK(text([](Builder& b) { b.add({.kind = Kind::column, .narrow = true}); }) == "tile: column is full: instruction 0 is marked narrow");
 }
