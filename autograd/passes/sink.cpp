@@ -226,7 +226,7 @@ class Sinker {
     for (const auto& a : taken_) {
       const int v = summed(a);
       std::set<int> read;
-      if (v < 0 || there[v] || groups_.contains(v) || made_[v] < 0 || !dead_end_[made_[v]] || !can_be_made(v, there, read)) continue;
+      if (v < 0 || there[v] || made_[v] < 0 || !dead_end_[made_[v]] || !can_be_made(v, there, read)) continue;
       Index elements = 0;  // reading two for one written and read is no loss
       for (int x : read) elements += p_.types[x].shape.size();
       if (elements <= 2 * p_.types[v].shape.size() + p_.types[v].shape.size() / 4) make_again(v, there);

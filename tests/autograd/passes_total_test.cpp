@@ -247,6 +247,28 @@ TEST_CASE("passes: fuse: what reads a sum runs behind it, though it computes on 
   CHECK(against_reference({y - last[1], last[2] * y}, 1e-13) == "");
 }
 
+TEST_CASE("passes: sink: rows without columns, and many of them a point of the batch, are summed like others") {
+  const int before = threads();
+  for (int team : {1, 2})
+    for (const Shape& shape : {Shape{3, 8, 0}, Shape{3, 8, 3, 5}, Shape{3, 8, 3, 1}}) {
+      CAPTURE(shape);
+      set_threads(team);
+      Shape state = shape;
+      state.erase(0);
+      auto x = leaf(shape), h = leaf(state), gain = leaf({shape.back()}), bias = leaf({shape.back()});
+      auto y = scan(
+                   [&](const Variable& h, const Variable& x) {
+                     auto next = tanh(sin(h + x) * gain + bias);
+                     return std::pair{next, next};
+                   },
+                   h, x)
+                   .second;
+      auto g = detail::gradients(sum(square(y)), Variables{gain, bias, x, h});
+      CHECK(against_reference(g, 1e-13) == "");
+    }
+  set_threads(before);
+}
+
 TEST_CASE("gradient of a loop: normalised rows, the same bits for any team, with checkpoints, and without fusion") {
   const int before = threads();
   for (Index rows : {12, 16, 20, 21}) {
