@@ -295,7 +295,7 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
       if (r->captured_by != found.mark && !r->evaluated()) outputs.push_back(r.get());
   }
   for (Value* v : outputs) tape.key.push_back(static_cast<std::uint64_t>(v->slot));
-  tape.key.push_back(threads() == 1);  // which sink looks at
+  tape.key.push_back(static_cast<std::uint64_t>(threads()));  // which sink looks at
   if (PassSet left_out = passes_left_out()) tape.key.push_back(~std::uint64_t{left_out});
 
   List<std::pair<StorageRef, Index>> results;

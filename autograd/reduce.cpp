@@ -154,7 +154,7 @@ class SumStepsOperator final : public Operator {
   }
 };
 
-/// sum over groups of rows, one after another: [R,..,N] -> [R / attribute 0, N].
+/// sum over groups of rows, one after another: of all axes but the last, attribute 0 at a time, [..,N] -> as many sums [..,N].
 class SumGroupsOperator final : public Operator {
  public:
   constexpr SumGroupsOperator() : Operator("sum_groups") {}
@@ -162,7 +162,7 @@ class SumGroupsOperator final : public Operator {
 
   void interpret(const Program&, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
                  const InterpretContext&) const override {
-    const Index n = in[0]->shape.back(), group = in[0]->shape.size() / in[0]->shape[0] * i.attributes[0];
+    const Index n = in[0]->shape.back(), group = i.attributes[0] * n;
     for (std::size_t k = 0; k < in[0]->data.size(); ++k) {
       const auto at = static_cast<Index>(k);
       out[0].data[at / group * n + at % n] += in[0]->data[k];
@@ -171,11 +171,11 @@ class SumGroupsOperator final : public Operator {
 
   void lower(Lowering& l, const Instruction& i) const override {
     const Slot x = l.dense(i.inputs[0]), y = l.dense_result(i.first);
+    const Index rows = i.attributes[0];
     l.emit({x, y}, [=](const Frame& f) {
-      const Index groups = y.shape()[0], columns = y.shape()[1], size = size_of(x.type.dtype), rows = x.shape().size() / y.shape().size();
+      const Index columns = y.shape().back(), groups = y.shape().size() / columns, bytes = columns * size_of(x.type.dtype);
       for (Index g = 0; g < groups; ++g)
-        sum_steps(x.type.dtype, columns, rows, 1, x.address(f) + g * rows * columns * size, columns, 0, y.address(f) + g * columns * size,
-                  false, false);
+        sum_steps(x.type.dtype, columns, rows, 1, x.address(f) + g * rows * bytes, columns, 0, y.address(f) + g * bytes, false, false);
     });
     l.finish(i.first, y);
   }

@@ -64,10 +64,10 @@ std::vector<Rows> row_classes(const Body& body) {
   return rows;
 }
 
-/// Rows that stay together: those of a group.
+/// Rows of the batch that stay together: those of a group.
 Index rows_together(const Program& program, const std::vector<Rows>& rows) {
   for (const auto& i : program.code)
-    if (i.op == &sum_groups_operator && !rows.empty()) return i.attributes[0];
+    if (i.op == &sum_groups_operator && !rows.empty()) return program.types[i.inputs[0]].shape[0] / program.types[i.first].shape[0];
   return 1;
 }
 

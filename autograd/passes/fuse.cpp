@@ -42,9 +42,10 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
     shape = program.types[i.inputs[0]].shape;
     space.dtype = static_cast<int>(out.dtype);
     if (shape.rank() > 2) space.order = i.attributes[0] ? -1 : 1;
-  } else if (i.op == &sum_groups_operator && program.types[i.inputs[0]].shape.rank() == 2 && out.shape.size() > 1) {
+  } else if (i.op == &sum_groups_operator && out.shape.size() > 1) {
     shape = program.types[i.inputs[0]].shape;
     space.dtype = static_cast<int>(out.dtype);
+    if (shape.rank() > 2) space.order = 1;
   } else if (i.op == &random_operator || i.op == &positions_operator) {
     space.dtype = static_cast<int>(out.dtype);
     space.unsorted = true;

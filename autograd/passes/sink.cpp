@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 #include <rewind/autograd/operator.hpp>
+#include <rewind/autograd/passes/groups.hpp>
 #include <rewind/autograd/passes/lift.hpp>
 #include <rewind/autograd/passes/passes.hpp>
 #include <rewind/core/kernels.hpp>
@@ -27,7 +28,8 @@ struct Accumulator {
 
 /// How the rows of a value are summed in groups.
 struct Group {
-  Index rows;
+  Index rows;        ///< of all axes but the last
+  bool inside;       ///< the loop; behind it where threads could not divide the groups as they divide rows
   int sums = -1;     ///< value of the loop
   int stacked = -1;  ///< value of the program around it
 };
@@ -163,6 +165,10 @@ class Sinker {
     return sum >= 0 ? p_.code[made_[sum]].inputs[0] : -1;
   }
 
+  bool is_summed_inside(int v) const {
+    const auto group = groups_.find(v);
+    return group != groups_.end() && group->second.inside;
+  }
   bool is_stacked(int v) const { return std::find(stacked_.begin(), stacked_.end(), v) != stacked_.end(); }
   /// `v` must be stacked, unless it does not change or moves itself.
   void stack(int v) {
@@ -184,22 +190,12 @@ class Sinker {
     for (const auto& a : taken_) {
       if (moved(a) || of_factors(a)) continue;
       const int v = summed(a);
-      if (groups_.contains(v)) continue;
+      if (is_summed_inside(v)) continue;
       if (v < 0 || made_[v] < 0 || elementwise_code(*p_.code[made_[v]].op) < 0 || !dead_end_[made_[v]]) stack(v >= 0 ? v : a.addend);
     }
     choose_again();
     for (const auto& a : taken_)  // what cannot be made again
-      if (const int v = summed(a); v >= 0 && !groups_.contains(v) && (made_[v] < 0 || !again_[made_[v]])) stack(v);
-  }
-
-  /// Rows of a group: from 4, since few rows are no less work to stack than their sum, to 15; an even number of groups, in which teams
-  /// can divide them: a multiple of as large a power of 2 as there is. 0 if there are none.
-  static Index rows_of_group(Index batch) {
-    auto power = [](Index n) { return n & -n; };
-    Index best = 0;
-    for (Index rows = 4; rows < 16 && rows < batch; ++rows)
-      if (batch % (2 * rows) == 0 && (best == 0 || power(batch / rows) > power(batch / best))) best = rows;
-    return best;
+      if (const int v = summed(a); v >= 0 && !is_summed_inside(v) && (made_[v] < 0 || !again_[made_[v]])) stack(v);
   }
 
   void keep_sums() {
@@ -209,7 +205,7 @@ class Sinker {
       if (v < 0 || made_[v] < 0 || constant(v) || is_stacked(v)) return false;
       const Shape &rows = p_.types[v].shape, &sum = p_.types[p_.inputs[a.carry]].shape;
       const Index columns = rows.back(), group = rows_of_group(rows[0]);
-      if (group > 0 && columns > 0) groups_[v] = {group};
+      if (group > 0 && columns > 0) groups_[v] = {rows.size() / columns / rows[0] * group, divides_evenly(rows[0], group, threads())};
       const bool same_form = sum.rank() > 0 && sum.rank() <= rows.rank() && sum.size() == columns && sum.back() == columns;
       if (!alone || !same_form || (group == 0 && (rows.rank() > 3 || rows.size() < 4 * columns))) return false;
       kept_.push_back(a);
@@ -282,7 +278,9 @@ class Sinker {
       loop.outputs.push_back(v);
     }
     for (auto& [v, group] : groups_) {
-      group.sums = loop.add_value({p_.types[v].dtype, {p_.types[v].shape[0] / group.rows, p_.types[v].shape.back()}});
+      if (!group.inside) continue;
+      group.sums =
+          loop.add_value({p_.types[v].dtype, {p_.types[v].shape.size() / p_.types[v].shape.back() / group.rows, p_.types[v].shape.back()}});
       if (std::none_of(taken_.begin(), taken_.end(), [&, v = v](const auto& a) { return summed(a) == v; })) continue;
       group.stacked = static_cast<int>(to_.types.size() + loop.outputs.size());
       loop.outputs.push_back(group.sums);
@@ -335,7 +333,7 @@ class Sinker {
     }
     loop.code.push_back(std::move(c));
     for (const auto& [v, group] : groups_) {
-      if (made_[v] != n) continue;
+      if (made_[v] != n || !group.inside) continue;
       Instruction sums;
       sums.op = &sum_groups_operator, sums.attributes = {group.rows}, sums.inputs = {v}, sums.first = group.sums;
       loop.code.push_back(std::move(sums));
@@ -364,11 +362,12 @@ class Sinker {
     }
     int v = sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend;
     const auto group = groups_.find(sum >= 0 ? v : -1);
-    int whole = group == groups_.end() ? stacked(v) : group->second.stacked;
     Index columns = sum >= 0 ? p_.types[v].shape.back() : p_.types[v].shape.size();
     Index rows = columns ? p_.types[v].shape.size() / columns : 0;
-    if (group != groups_.end()) rows = p_.types[v].shape[0] / group->second.rows;
+    if (group != groups_.end()) rows /= group->second.rows;
     Type flat{type.dtype, Shape{scan_.attributes[1], rows, columns}}, column{type.dtype, Shape{columns}};
+    int whole = group != groups_.end() && group->second.inside ? group->second.stacked : stacked(v);
+    if (group != groups_.end() && !group->second.inside) whole = to_.append(sum_groups_operator, {group->second.rows}, {whole}, flat);
     std::vector<int> inputs{to_.types[whole] == flat ? whole : to_.append(reshape_operator, {}, {whole}, flat)};
     if (!zero) inputs.push_back(to_.append(reshape_operator, {}, {first}, column));
     int total = to_.append(sum_steps_operator, direction, std::move(inputs), column);
