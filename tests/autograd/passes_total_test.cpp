@@ -271,25 +271,62 @@ TEST_CASE("passes: fuse: what reads a sum runs behind it, though it computes on 
   CHECK(against_reference({y - last[1], last[2] * y}, 1e-13) == "");
 }
 
-TEST_CASE("passes: sink: rows without columns, and many of them a point of the batch, are summed like others") {
+TEST_CASE("passes: sink: rows of no and of one column, and many rows a point of the batch, are summed like others") {
   const int before = threads();
   for (int team : {1, 2})
-    for (const Shape& shape : {Shape{3, 8, 0}, Shape{3, 8, 3, 5}, Shape{3, 8, 3, 1}}) {
+    for (const Shape& shape : {Shape{3, 8, 0}, Shape{3, 8, 1}, Shape{3, 8, 5}, Shape{3, 8, 3, 5}, Shape{3, 8, 3, 1}}) {
       CAPTURE(shape);
       set_threads(team);
       Shape state = shape;
       state.erase(0);
-      auto x = leaf(shape), h = leaf(state), gain = leaf({shape.back()}), bias = leaf({shape.back()});
+      auto x = leaf(shape), h = leaf(state), gain = leaf({shape.back()}), bias = leaf({shape.back()}), scale = leaf({1});
       auto y = scan(
                    [&](const Variable& h, const Variable& x) {
-                     auto next = tanh(sin(h + x) * gain + bias);
+                     auto next = tanh(sin(h + x) * gain + bias) * exp(sum(h, -1, true) * scale);
                      return std::pair{next, next};
                    },
                    h, x)
                    .second;
-      auto g = detail::gradients(sum(square(y)), Variables{gain, bias, x, h});
+      auto g = detail::gradients(sum(square(y)), Variables{gain, bias, scale, x, h});
       CHECK(against_reference(g, 1e-13) == "");
     }
+  set_threads(before);
+}
+
+TEST_CASE("gradient of a loop: many rows a point of the batch, the same bits for any team") {
+  const int before = threads();
+  Tensor start[] = {random::normal({128}), random::normal({16, 16, 3, 128}), random::normal({16, 3, 128})};
+  auto run = [&](int team) {
+    set_threads(team);
+    Variable gain(start[0]), x(start[1]), h(start[2]);
+    profile::start();
+    auto y = scan(
+                 [&](const Variable& h, const Variable& x) {
+                   auto next = tanh(sin(h) * gain + x);
+                   return std::pair{next, next};
+                 },
+                 h, x)
+                 .second;
+    auto g = detail::gradients(sum(square(y)), Variables{gain, x, h});
+    evaluate(g);
+    profile::stop();
+    return g;
+  };
+  auto ran_on = [](const std::string& shape) {
+    const auto report = profile::report().rows;
+    return std::any_of(report.begin(), report.end(), [&](const auto& row) { return row.shape.ends_with(" ops " + shape); });
+  };
+  const auto want = run(1);
+  CHECK(ran_on("[16, 3, 128]"));
+  for (int team : {2, 4}) {
+    const auto got = run(team);
+    CHECK(ran_on("[" + std::to_string(16 / team) + ", 3, 128]"));
+    CHECK(!ran_on("[16, 3, 128]"));
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      CAPTURE(i);
+      CHECK(identical(got[i].value(), want[i].value()));
+    }
+  }
   set_threads(before);
 }
 
