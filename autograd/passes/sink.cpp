@@ -198,6 +198,7 @@ class Sinker {
       if (const int v = summed(a); v >= 0 && !is_summed_inside(v) && (made_[v] < 0 || !again_[made_[v]])) stack(v);
   }
 
+  /// Rows that would be stacked for their sum alone are summed in groups; with one thread the sum itself stays.
   void keep_sums() {
     const bool alone = threads() == 1;
     std::erase_if(taken_, [&](const Accumulator& a) {
