@@ -106,9 +106,10 @@ class Sinker {
     return std::any_of(list.begin(), list.end(),
                        [&](const auto& a) { return a.add == n || (made_[a.addend] == n && is_scatter(a.addend)); });
   }
+  bool is_reshape(int v) const { return made_[v] >= 0 && p_.code[made_[v]].op == &reshape_operator; }
   /// A reshape of a row sum counts as the row sum.
   int row_sum(int v) const {
-    while (made_[v] >= 0 && p_.code[made_[v]].op == &reshape_operator && uses_[v] == 1) v = p_.code[made_[v]].inputs[0];
+    while (is_reshape(v) && uses_[v] == 1) v = p_.code[made_[v]].inputs[0];
     if (made_[v] < 0 || uses_[v] != 1) return -1;
     const auto& c = p_.code[made_[v]];
     if (c.op != &reduce_operator || c.attributes[0] != static_cast<int>(Reduction::sum)) return -1;
@@ -177,6 +178,7 @@ class Sinker {
   }
   /// What is stacked: operands of what moves, from what stays.
   void choose_stacked() {
+    again_.assign(p_.code.size(), 0);
     for (std::size_t i = 0; i < p_.code.size(); ++i)
       if (move_[i])
         for (int v : p_.code[i].inputs) stack(v);
@@ -185,7 +187,10 @@ class Sinker {
     const auto of_factors = [&](const Accumulator& a) { return is_product(a.addend) || is_scatter(a.addend); };
     for (const auto& a : taken_)
       if (!moved(a) && of_factors(a))
-        for (int v : p_.code[made_[a.addend]].inputs) stack(v);
+        for (int v : p_.code[made_[a.addend]].inputs) {
+          for (; is_reshape(v); v = p_.code[made_[v]].inputs[0]) again_[made_[v]] = 1;  // a view of what is stacked, as it is of a step
+          stack(v);
+        }
     keep_sums();
     for (const auto& a : taken_) {
       if (moved(a) || of_factors(a)) continue;
@@ -200,7 +205,6 @@ class Sinker {
 
   /// Rows that would be stacked for their sum alone are summed in groups; with one thread the sum itself stays.
   void keep_sums() {
-    const bool alone = threads() == 1;
     std::erase_if(taken_, [&](const Accumulator& a) {
       const int v = summed(a);
       if (v < 0 || made_[v] < 0 || constant(v) || is_stacked(v)) return false;
@@ -208,7 +212,7 @@ class Sinker {
       const Index columns = rows.back(), group = rows_of_group(rows[0]);
       if (group > 0 && columns > 0) groups_[v] = {rows.size() / columns / rows[0] * group, divides_evenly(rows[0], group, threads())};
       const bool same_form = sum.rank() > 0 && sum.rank() <= rows.rank() && sum.size() == columns && sum.back() == columns;
-      if (!alone || !same_form || (group == 0 && (rows.rank() > 3 || rows.size() < 4 * columns))) return false;
+      if (threads() > 1 || !same_form || (group == 0 && (rows.rank() > 3 || rows.size() < 4 * columns))) return false;
       kept_.push_back(a);
       return true;
     });
@@ -216,7 +220,6 @@ class Sinker {
 
   /// Chooses what is made again behind the loop, given what is stacked otherwise.
   void choose_again() {
-    again_.assign(p_.code.size(), 0);
     std::vector<char> there(p_.types.size());
     for (int v : stacked_) there[v] = 1;
     for (int x = 0; x < body_.xs; ++x) there[p_.inputs[body_.carries + x]] = 1;
@@ -335,9 +338,7 @@ class Sinker {
     loop.code.push_back(std::move(c));
     for (const auto& [v, group] : groups_) {
       if (made_[v] != n || !group.inside) continue;
-      Instruction sums;
-      sums.op = &sum_groups_operator, sums.attributes = {group.rows}, sums.inputs = {v}, sums.first = group.sums;
-      loop.code.push_back(std::move(sums));
+      loop.code.push_back({.op = &sum_groups_operator, .attributes = {group.rows}, .inputs = {v}, .first = group.sums, .body = {}});
     }
   }
 
@@ -352,8 +353,7 @@ class Sinker {
       return to_.append(broadcast_operator, {}, {lifter.outer(v)}, t);
     };
     int first = result_.inputs[a.carry];
-    bool zero = zero_constant(to_, producers(to_), first);
-    bool moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
+    const bool zero = zero_constant(to_, producers(to_), first), moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
     int sum = moved ? -1 : row_sum(a.addend);
     if (bool product = is_product(a.addend); !moved && (product || is_scatter(a.addend))) {
       const auto& c = p_.code[made_[a.addend]];

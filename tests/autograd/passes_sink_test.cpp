@@ -1,4 +1,6 @@
-// What sink does with rows that a loop sums by index: beside the printed loops of passes_test.cpp.
+// What sink does with rows that a loop sums by index, and with views: beside the printed loops of passes_test.cpp.
+#include <rewind/autograd/gradients.hpp>
+#include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
 #include <rewind/autograd/scan.hpp>
 
@@ -86,4 +88,20 @@ TEST_CASE("passes: sink: the order of steps is the loop's, and the sum goes on f
   CHECK(sum_of(zeros({1, 1}), true) == 1);
   CHECK(sum_of(full({1, 1}, -1e8), false) == -1e8f);  // ((-1e8 + 1) + 1e8) - 1e8
   CHECK(sum_of(full({1, 1}, 1e8), true) == 1e8f);     // ((1e8 - 1e8) + 1e8) + 1
+}
+
+TEST_CASE("passes: sink: of factors that are seen in another form, what they show is stacked") {
+  const auto x = leaf({3, 2, 5, 4}), h = leaf({2, 5, 4}), w = leaf({4, 4});
+  auto y = scan(
+               [&](const Variable& h, const Variable& x) {
+                 auto next = tanh(matmul(h, w) + x);
+                 return std::pair{next, next};
+               },
+               h, x)
+               .second;
+  const auto text = after(detail::sink, detail::gradients(sum(square(y)), std::vector<Variable>{w}));
+  REQUIRE(text.find(" = reshape(") != std::string::npos);
+  CHECK(text.find("matmul_steps(") > text.find(" = reshape("));
+  for (auto at = text.find(" = reshape("); at != std::string::npos; at = text.find(" = reshape(", at + 1))
+    CHECK(text[text.rfind('\n', at) + 1] == '%');  // behind the loop: lines of bodies begin with spaces
 }

@@ -295,19 +295,20 @@ TEST_CASE("passes: sink: rows of no and of one column, and many rows a point of 
 
 TEST_CASE("gradient of a loop: many rows a point of the batch, the same bits for any team") {
   const int before = threads();
-  Tensor start[] = {random::normal({128}), random::normal({16, 16, 3, 128}), random::normal({16, 3, 128})};
+  Tensor start[] = {random::normal({128}), random::normal({16, 16, 3, 128}), random::normal({16, 3, 128}),
+                    random::normal({128, 128}, 0, 0.1)};
   auto run = [&](int team) {
     set_threads(team);
-    Variable gain(start[0]), x(start[1]), h(start[2]);
+    Variable gain(start[0]), x(start[1]), h(start[2]), w(start[3]);
     profile::start();
     auto y = scan(
                  [&](const Variable& h, const Variable& x) {
-                   auto next = tanh(sin(h) * gain + x);
+                   auto next = tanh(sin(matmul(h, w)) * gain + x);
                    return std::pair{next, next};
                  },
                  h, x)
                  .second;
-    auto g = detail::gradients(sum(square(y)), Variables{gain, x, h});
+    auto g = detail::gradients(sum(square(y)), Variables{gain, x, h, w});
     evaluate(g);
     profile::stop();
     return g;
