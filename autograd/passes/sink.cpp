@@ -195,7 +195,7 @@ class Sinker {
     for (const auto& a : taken_) {
       if (moved(a) || of_factors(a)) continue;
       const int v = summed(a);
-      if (is_summed_inside(v)) continue;
+      if (is_summed_inside(v) || (v >= 0 && made_[v] >= 0 && again_[made_[v]])) continue;
       if (v < 0 || made_[v] < 0 || elementwise_code(*p_.code[made_[v]].op) < 0 || !dead_end_[made_[v]]) stack(v >= 0 ? v : a.addend);
     }
     choose_again();
@@ -207,7 +207,7 @@ class Sinker {
   void keep_sums() {
     std::erase_if(taken_, [&](const Accumulator& a) {
       const int v = summed(a);
-      if (v < 0 || made_[v] < 0 || constant(v) || is_stacked(v)) return false;
+      if (v < 0 || made_[v] < 0 || constant(v) || is_stacked(v) || again_[made_[v]]) return false;
       const Shape &rows = p_.types[v].shape, &sum = p_.types[p_.inputs[a.carry]].shape;
       const Index columns = rows.back(), group = rows_of_group(rows[0]);
       if (group > 0 && columns > 0) groups_[v] = {rows.size() / columns / rows[0] * group, divides_evenly(rows[0], group, threads())};

@@ -105,3 +105,22 @@ TEST_CASE("passes: sink: of factors that are seen in another form, what they sho
   for (auto at = text.find(" = reshape("); at != std::string::npos; at = text.find(" = reshape(", at + 1))
     CHECK(text[text.rfind('\n', at) + 1] == '%');  // behind the loop: lines of bodies begin with spaces
 }
+
+TEST_CASE("passes: sink: a bias behind flattened rows is summed of the rows that the product reads") {
+  const auto x = leaf({3, 2, 5, 4}), h = leaf({2, 5, 4}), w = leaf({4, 4}), b = leaf({4});
+  auto y = scan(
+               [&](const Variable& h, const Variable& x) {
+                 auto next = tanh(reshape(matmul(reshape(h, {10, 4}), w) + b, {2, 5, 4}) + x);
+                 return std::pair{next, next};
+               },
+               h, x)
+               .second;
+  const auto gradients = detail::gradients(sum(square(y)), std::vector<Variable>{w, b});
+  const auto text = after(detail::sink, gradients);
+  CHECK(text.find("sum_groups(") == std::string::npos);
+  const auto at = text.find("sum_steps(");
+  REQUIRE(at != std::string::npos);
+  const auto rows = text.substr(at + 10, text.find(')', at) - at - 10);
+  CHECK(text.find(", " + rows + ") backward in time : f64 [4, 4]") != std::string::npos);
+  CHECK(against_reference(gradients, 1e-13) == "");
+}
