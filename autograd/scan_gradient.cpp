@@ -9,6 +9,7 @@
 #include <rewind/autograd/gathered.hpp>
 #include <rewind/autograd/matmul.hpp>
 #include <rewind/autograd/ops.hpp>
+#include <rewind/autograd/passes/passes.hpp>
 #include <rewind/autograd/residuals.hpp>
 #include <rewind/autograd/running_sum.hpp>
 #include <rewind/autograd/scan_derivative.hpp>
@@ -239,7 +240,24 @@ class Differentiator {
     }
     for (; o < joint_.outputs.size(); ++o) p.outputs.push_back(number[joint_.outputs[o]]);
     if (wish_.in_chunks) remove_unread_additions(p);
+    if (wish_.again) xs -= drop_unread_residuals(p, backward_carries + first_forward_ - gradients);
     d_.backward = intern_body(std::move(p), backward_carries, xs);
+  }
+
+  /// A carry that loops run again only add to is read by nothing. The residuals are inputs from `first` on; gives how many were dropped.
+  int drop_unread_residuals(Program& p, int first) {
+    remove_dead_code(p);
+    for (auto& i : p.code)
+      if (i.op == &scan_operator) i.body = intern_body(i.body->program, i.body->carries, i.body->xs);
+    const auto uses = count_uses(p);
+    auto to = p.inputs.begin() + first, end = to + static_cast<std::ptrdiff_t>(d_.residuals.size());
+    List<int> read;
+    for (auto from = to; from != end; ++from)
+      if (uses[*from] > 0) *to++ = *from, read.push_back(d_.residuals[static_cast<std::size_t>(from - p.inputs.begin() - first)]);
+    p.inputs.erase(to, end);
+    const auto dropped = static_cast<int>(d_.residuals.size() - read.size());
+    d_.residuals = std::move(read);
+    return dropped;
   }
 
   const Body& body_;
