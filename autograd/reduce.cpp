@@ -154,35 +154,46 @@ class SumStepsOperator final : public Operator {
   }
 };
 
-/// sum over groups of rows, one after another: of all axes but the last, attribute 0 at a time, [..,N] -> as many sums [..,N].
+/// sum over time and groups of rows: [T,..,N], or of one step [..,N], -> [G,N], one of each group of attribute 0 rows, which are counted
+/// over all axes between; continued from a second operand of the result's shape if there is one. Attribute 1: steps; 2: from the last to
+/// the first.
 class SumGroupsOperator final : public Operator {
  public:
   constexpr SumGroupsOperator() : Operator("sum_groups") {}
-  std::string describe(const Attributes& a) const override { return fmt::format("of {} rows", a[0]); }
+  std::string describe(const Attributes& a) const override {
+    return fmt::format("of {} rows", a[0]) + (a[1] > 1 ? fmt::format(", steps {}", a[1]) : "") + (a[2] ? " backward in time" : "");
+  }
 
   void interpret(const Program&, const Instruction& i, std::span<const Array* const> in, std::span<Array> out,
                  const InterpretContext&) const override {
-    const Index n = in[0]->shape.back(), group = i.attributes[0] * n;
+    const Index n = in[0]->shape.back(), group = i.attributes[0], rows = in[0]->shape.size() / n / i.attributes[1];
+    if (in.size() > 1) out[0].data = in[1]->data;
     for (std::size_t k = 0; k < in[0]->data.size(); ++k) {
       const auto at = static_cast<Index>(k);
-      out[0].data[at / group * n + at % n] += in[0]->data[k];
+      out[0].data[at / n % rows / group * n + at % n] += in[0]->data[k];
     }
   }
 
   void lower(Lowering& l, const Instruction& i) const override {
-    const Slot x = l.dense(i.inputs[0]), y = l.dense_result(i.first);
-    const Index rows = i.attributes[0];
+    const Slot x = l.dense(i.inputs[0]);
+    const bool continues = i.inputs.size() > 1, reversed = i.attributes[2];
+    const Slot y = continues ? l.continued(i.first, i.inputs[1]) : l.dense_result(i.first);
+    const Index rows = i.attributes[0], steps = i.attributes[1];
     l.emit({x, y}, [=](const Frame& f) {
-      const Index columns = y.shape().back(), groups = y.shape().size() / columns, bytes = columns * size_of(x.type.dtype);
+      const Index columns = y.shape().back(), groups = y.shape()[0], step = groups * rows * columns,
+                  bytes = columns * size_of(x.type.dtype);
+      const std::byte* first = x.address(f) + (reversed ? (steps - 1) * groups * rows * bytes : 0);
       for (Index g = 0; g < groups; ++g)
-        sum_steps(x.type.dtype, columns, rows, 1, x.address(f) + g * rows * bytes, columns, 0, y.address(f) + g * bytes, false, false);
+        sum_steps(x.type.dtype, columns, rows, steps, first + g * rows * bytes, columns, reversed ? -step : step, y.address(f) + g * bytes,
+                  continues, f.split);
     });
     l.finish(i.first, y);
   }
 
   bool rows(RowCheck& c) const override {
     c.rows[c.instruction.first] = Rows::group;
-    return c.require(c.instruction.inputs[0], Rows::row);
+    const auto& in = c.instruction.inputs;
+    return c.require(in[0], Rows::row) && (in.size() < 2 || c.require(in[1], Rows::group));
   }
 };
 

@@ -81,26 +81,24 @@ class Builder {
  private:
   static bool is_reduction(const Instruction& c) { return c.op == &reduce_operator; }
 
-  /// A sum over steps and rows goes on from its first value, or from 0, in its place; those of groups of rows begin by themselves.
+  /// A sum over steps and rows goes on from its first value, or from 0, in its place.
   Slot add_total(const Instruction& c, int value) {
     Slot to;
-    if (c.op == &sum_groups_operator) {
-      to = l_.dense_result(value);
-      Slot first = to;
-      first.type.shape = Shape{space_.back()}, first.strides = contiguous_strides(first.shape());
-      add({.kind = TileProgram::Kind::total, .a = read(c.inputs[0], false), .operand = operand(first, false), .group = c.attributes[0]});
-      operands_.back().across = space_.back();
-      return to;
-    }
-    backward_ |= c.attributes[0] != 0;
+    const bool groups = c.op == &sum_groups_operator;
+    backward_ |= c.attributes[groups ? 2 : 0] != 0;
     if (c.inputs.size() > 1) {
       to = l_.continued(value, region_.inputs[input_.at(c.inputs[1])]);
     } else {
       to = l_.dense_result(value);
       l_.emit({to}, [to](const Frame& f) { fill(to.view(f), 0); });
     }
-    int a = read(c.inputs[0], false);
-    add({.kind = TileProgram::Kind::total, .a = a, .operand = operand(to, false)});
+    Slot first = to;
+    first.type.shape = Shape{space_.back()}, first.strides = contiguous_strides(first.shape());
+    add({.kind = TileProgram::Kind::total,
+         .a = read(c.inputs[0], false),
+         .operand = operand(first, false),
+         .group = groups ? c.attributes[0] : 0});
+    if (groups) operands_.back().rows = to.shape()[0], operands_.back().across = space_.back();
     return to;
   }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <rewind/autograd/division.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
@@ -39,108 +40,45 @@ struct Lane {
   Index of_row(Index r) const { return r / group * row; }
 };
 
-std::vector<Rows> row_classes(const Body& body) {
-  const Program& p = body.program;
-  if (body.carries == 0) return {};
-  const Shape& first = p.types[p.inputs[0]].shape;
-  if (first.rank() == 0 || first[0] < 2) return {};
-  std::vector<Rows> rows(p.types.size(), Rows::unknown);
-  for (std::size_t i = 0; i < p.inputs.size(); ++i) {
-    const Shape& s = p.types[p.inputs[i]].shape;
-    bool batched = s.rank() > 0 && s[0] == first[0];
-    if (static_cast<int>(i) < body.carries) {
-      if (!batched) return {};
-      rows[p.inputs[i]] = Rows::row;
-    } else if (!batched) {
-      rows[p.inputs[i]] = Rows::shared;
-    }
-  }
-  for (const auto& i : p.code) {
-    RowCheck check{p, i, first[0], rows};
-    if (!i.op->rows(check)) return {};
-  }
-  for (std::size_t o = 0; o < p.outputs.size(); ++o)
-    if (const Rows r = rows[p.outputs[o]]; r != Rows::row && (r != Rows::group || static_cast<int>(o) < body.carries)) return {};
-  return rows;
-}
-
-/// Rows of the batch that stay together: those of a group.
-Index rows_together(const Program& program, const std::vector<Rows>& rows) {
-  for (const auto& i : program.code)
-    if (i.op == &sum_groups_operator && !rows.empty()) return program.types[i.inputs[0]].shape[0] / program.types[i.first].shape[0];
-  return 1;
-}
-
-Program for_rows(const Program& program, const std::vector<Rows>& rows, Index count) {
-  Program result = program;
-  const Index groups = count / rows_together(program, rows);
-  for (std::size_t v = 0; v < rows.size(); ++v)
-    if (rows[v] == Rows::row || rows[v] == Rows::group) result.types[v].shape[0] = rows[v] == Rows::row ? count : groups;
-  return result;
-}
-
-/// A guess of the work of one step.
-struct Work {
-  double flops = 0;
-  Index weights = 0;    ///< bytes of right operands that all rows share
-  bool splits = false;  ///< a product of all rows is large enough for the team
-};
-
-Work work(const Program& p, const std::vector<Rows>& rows) {
-  Work w;
-  for (const auto& i : p.code) {
-    const Index size = p.types[i.first].shape.size();
-    if (i.op != &matmul_operator) {
-      w.flops += 20 * static_cast<double>(size);
-      continue;
-    }
-    const Index k = p.types[i.inputs[0]].shape.back();
-    w.flops += 2 * static_cast<double>(size) * static_cast<double>(k);
-    if (rows.empty() || rows[i.inputs[1]] != Rows::shared) continue;
-    const Type& right = p.types[i.inputs[1]];
-    const Index n = p.types[i.first].shape.back();
-    w.weights += right.shape.size() * size_of(right.dtype);
-    w.splits = w.splits || (n > 0 && worth_splitting(size / n, n, k));
-  }
-  return w;
-}
-
 class ScanStep final : public Step {
  public:
   ScanStep(const Body& body, const Attributes& scan)
-      : reverse_(scan[0]), steps_(scan[1]), closures_(scan[2]), numbers_(scan), carries_(body.carries), xs_(body.xs) {
-    rows_ = row_classes(body);
-    batch_ = rows_.empty() ? 1 : body.program.types[body.program.inputs[0]].shape[0];
-    together_ = rows_together(body.program, rows_);
-    work_ = work(body.program, rows_);
+      : reverse_(scan[0]),
+        steps_(scan[1]),
+        closures_(scan[2]),
+        numbers_(scan),
+        carries_(body.carries),
+        xs_(body.xs),
+        division_(division_of(body)) {
+    work_ = work_of(body.program, division_);
     work_.flops *= static_cast<double>(steps_);
   }
 
   /// Whether the rows are worth dividing.
   bool divides() const {
     constexpr double least = 4e6;  // operations: about 50 microseconds
-    return batch_ > 1 && work_.flops > least;
+    return division_.batch > 1 && work_.flops > least;
   }
 
   /// Threads that divide the rows among them.
   int parts(const Frame& frame) const {
     if (!frame.split || !divides()) return 1;
-    const Index most = std::min<Index>(threads(), batch_ / together_);
-    return work_.splits && batch_ / most < rows_for_weights(work_.weights) ? 1 : static_cast<int>(most);
+    const Index most = std::min<Index>(threads(), division_.batch / division_.together);
+    return work_.splits && division_.batch / most < rows_for_weights(work_.weights) ? 1 : static_cast<int>(most);
   }
 
   void run(const Frame& frame) const override {
     const int parts = this->parts(frame);
     // Right operands are packed here, where the team can help. Shares have so many groups of rows or one more.
-    const Index groups = batch_ / together_, least = groups / parts;
-    const Ready plain(*this, frame, least * together_);
+    const Index together = division_.together, groups = division_.batch / together, least = groups / parts;
+    const Ready plain(*this, frame, least * together);
     std::optional<Ready> longer;
-    if (groups % parts) longer.emplace(*this, frame, (least + 1) * together_);
+    if (groups % parts) longer.emplace(*this, frame, (least + 1) * together);
     Frame divided = frame;
     divided.parts *= parts;
     auto part = [&](int p) {
       const auto [begin, end] = share_of(groups, p, parts);
-      loop(divided, end - begin == least ? plain : *longer, begin * together_, parts == 1 && frame.split);
+      loop(divided, end - begin == least ? plain : *longer, begin * together, parts == 1 && frame.split);
     };
     if (parts == 1) return part(0);
     parallel(parts, part);
@@ -151,8 +89,7 @@ class ScanStep final : public Step {
   StepNumbers numbers_;
   int carries_, xs_;
   Program program_;  ///< the body with the outputs that are really written
-  std::vector<Rows> rows_;
-  Index batch_, together_;        ///< rows, and how many of them stay together
+  Division division_;
   Work work_;                     ///< flops of all steps
   std::vector<Lane> inputs_;      ///< carries' first values, xs, captures
   std::vector<int> plan_inputs_;  ///< which input of the outer plan a capture lies in, or -1
@@ -176,7 +113,7 @@ class ScanStep final : public Step {
   List<Binding> bound(const Frame& frame, Index row) const {
     List<Binding> bound(inputs_.size());
     for (std::size_t i = 0; i < bound.size(); ++i) {
-      bound[i].data = inputs_[i].slot.address(frame) + row * inputs_[i].row;
+      bound[i].data = inputs_[i].slot.address(frame) + inputs_[i].of_row(row);
       if (const int from = plan_inputs_[i]; from >= 0) bound[i].storage = frame.inputs[from].storage;
     }
     return bound;
@@ -190,7 +127,7 @@ class ScanStep final : public Step {
     PlanOptions options{.own_outputs = true, .constants_from = carries_ + xs_, .over = std::vector<int>(inputs_.size(), -1)};
     for (int c = 0; c < carries_; ++c)
       if (plans_[c].target == Target::exchange) options.over[c] = plans_[c].output;
-    auto plan = make_plan(rows_.empty() ? program_ : for_rows(program_, rows_, rows), options);
+    auto plan = make_plan(for_rows(program_, division_, rows), options);
     variants_.emplace_back(rows, plan);
     return plan.get();
   }
@@ -279,7 +216,7 @@ class ScanStep final : public Step {
     }
   }
 
-  std::byte* last_address(const Frame& frame, int c, Index row) const { return last_[c].address(frame) + row * inputs_[c].row; }
+  std::byte* last_address(const Frame& frame, int c, Index row) const { return last_[c].address(frame) + inputs_[c].of_row(row); }
   Index divided_bytes(int c, const Plan& plan) const {
     const Type& t = plan.program->types[plan.program->inputs[c]];
     return t.shape.size() * size_of(t.dtype);
@@ -289,7 +226,8 @@ class ScanStep final : public Step {
   mutable std::vector<std::pair<Index, std::shared_ptr<Plan>>> variants_;
 };
 
-Lane lane(const Slot& slot, bool stacked, bool row) {
+/// Of value `v` of a body.
+Lane lane(const Slot& slot, bool stacked, const Division& division, int v) {
   Lane l;
   l.slot = slot;
   Shape shape = slot.shape();
@@ -299,7 +237,8 @@ Lane lane(const Slot& slot, bool stacked, bool row) {
     shape.erase(0);
   }
   l.bytes = shape.size() * size;
-  if (row && shape.rank() && shape[0]) l.row = l.bytes / shape[0];
+  if (division.by_row(v) && shape.rank() && shape[0]) l.row = l.bytes / shape[0];
+  l.group = division.rows_at_once(v);
   return l;
 }
 
@@ -311,7 +250,6 @@ void lower_scan(Lowering& l, const Instruction& i) {
   bool reverse = i.attributes[0];
   int carries = body.carries, ys = body.ys();
   auto step = std::make_unique<ScanStep>(body, i.attributes);
-  auto is_row = [&](int v) { return !step->rows_.empty() && step->rows_[v] == Rows::row; };
   // Which ys are carries: they share memory, so that nothing is written twice.
   step->plans_.resize(carries);
   step->y_outputs_.assign(ys, -1);
@@ -347,10 +285,11 @@ void lower_scan(Lowering& l, const Instruction& i) {
   std::vector<Slot> used;
   for (std::size_t k = 0; k < i.inputs.size(); ++k) {
     bool stacked = static_cast<int>(k) >= carries && static_cast<int>(k) < carries + body.xs;
-    bool copied = static_cast<int>(k) < carries && step->plans_[k].target == Target::exchange && step->rows_.empty();  // by the loop
+    bool copied =
+        static_cast<int>(k) < carries && step->plans_[k].target == Target::exchange && step->division_.rows.empty();  // by the loop
     Slot s = copied ? l.slot(i.inputs[k]) : l.dense(i.inputs[k]);
     used.push_back(s);
-    step->inputs_.push_back(lane(s, stacked, is_row(p.inputs[k])));
+    step->inputs_.push_back(lane(s, stacked, step->division_, p.inputs[k]));
     bool counted = !stacked && static_cast<int>(k) >= carries && l.buffer(s).kind == Buffer::Kind::input && s.dynamic.empty();
     step->plan_inputs_.push_back(counted ? l.buffer(s).index : -1);
   }
@@ -375,9 +314,7 @@ void lower_scan(Lowering& l, const Instruction& i) {
     shared[y] = y_slots[y].buffer >= 0;
     if (!shared[y]) y_slots[y] = l.dense_result(i.first + carries + y);
     used.push_back(y_slots[y]);
-    const bool grouped = !step->rows_.empty() && step->rows_[p.outputs[carries + y]] == Rows::group;
-    step->ys_.push_back(lane(y_slots[y], true, grouped || is_row(p.outputs[carries + y])));
-    if (grouped) step->ys_.back().group = step->together_;
+    step->ys_.push_back(lane(y_slots[y], true, step->division_, p.outputs[carries + y]));
   }
   std::vector<Slot> last = step->last_;
   l.splits(step->divides());

@@ -104,6 +104,20 @@ void Run::fetch_some() {
   }
 }
 
+/// Adds rows to the sums of their groups.
+void Run::add_groups(const Bound& b, Index row, Index rows, Index columns) {
+  const Index turn = b.memory->rows > 0 ? b.memory->rows * b.group : row + rows;  // rows until the first sum goes on
+  simd::Span in[simd::Chain::most_inputs];
+  std::copy_n(b.in, simd::Chain::most_inputs, in);
+  for (Index count; rows > 0; row += count, rows -= count) {
+    const Index at = row % turn;
+    count = std::min(rows, turn - at);
+    const simd::Span to{static_cast<std::byte*>(b.out.data) + at / b.group * b.memory->across * size_, b.memory->across};
+    kernels_->total_chain(count, columns, in, b.chain, to, b.group, at % b.group);
+    for (auto& operand : in) operand.data = static_cast<std::byte*>(operand.data) + count * operand.row * size_;
+  }
+}
+
 void Run::play(const List& list, Index row, Index rows, Index columns, Index column) {
   for (int n = list.begin; n < list.end; ++n) {
     if (far_) fetch_some();
@@ -146,9 +160,7 @@ void Run::play(const List& list, Index row, Index rows, Index columns, Index col
           kernels_->total_chain(rows, columns, b.in, b.chain, b.out, rows + 1, 1);
           break;
         }
-        kernels_->total_chain(rows, columns, b.in, b.chain,
-                              {static_cast<std::byte*>(b.out.data) + row / b.group * b.memory->across * size_, b.memory->across}, b.group,
-                              row % b.group);
+        add_groups(b, row, rows, columns);
         break;
     }
   }

@@ -30,7 +30,7 @@ struct TileProgram {
     min,    ///< row reductions of value a, full -> narrow, by a tree that depends on C alone. max and min give NaN if there is one
     store,  ///< value a -> memory operand
     total,  ///< value a, full, is added to a memory operand of the program's dtype that is the same in all rows: one chain a column, row
-            ///< after row. With `group`, each group of so many rows has a sum of its own, which begins with 0. No load reads that memory
+            ///< after row. With `group`, each group of so many rows has a sum of its own. No load reads that memory
   };
   struct Instruction {
     Kind kind;
@@ -39,7 +39,7 @@ struct TileProgram {
     int a = -1, b = -1, c = -1;  ///< values (instruction numbers)
     int operand = -1;            ///< memory operand
     int index = -1;              ///< gather: the operand that holds row numbers
-    Index group = 0;             ///< total: rows of a group, in the order of rows; 0: all of them, and what is there is the first
+    Index group = 0;             ///< total: rows of a group, in the order of rows; 0: all of them
   };
   DType dtype = DType::f32;       ///< f32 or f64: what it computes in
   std::vector<DType> operands;    ///< dtype of each memory operand
@@ -51,7 +51,7 @@ struct TileOperand {
   void* data = nullptr;
   Index strides[max_rank] = {};
   std::uint64_t counter = 0;  ///< random: number of the element at the origin; strides count elements of the stream
-  Index rows = 0;             ///< gather: extent of the indexed axis, for the check
+  Index rows = 0;             ///< gather: extent of the indexed axis, for the check; total: so many sums, and the first goes on (0: no end)
   Index across = 0;           ///< gather: stride of the indexed axis; total: from one group's sum to the next
 };
 

@@ -92,6 +92,7 @@ class Run {
   void for_segments(F&& f);
   void tile(Index before, Index row, Index rows);
   void play(const List& list, Index row, Index rows, Index columns, Index column);
+  void add_groups(const Bound& b, Index row, Index rows, Index columns);
   void look_ahead(Index rows, Index columns, Index steps);
   void fetch_some();
 

@@ -30,7 +30,7 @@ Index stacked_bytes(const Instruction& scan, const Program& program) {
   sink(alone);
   std::vector<char> counted(alone.types.size());  // what elementwise work hands to its kind or to a sum is not written
   for (const auto& c : alone.code)
-    for (int v : c.inputs) counted[v] |= elementwise_code(*c.op) < 0 && c.op != &sum_steps_operator;
+    for (int v : c.inputs) counted[v] |= elementwise_code(*c.op) < 0 && !sums_rows(*c.op);
   for (const auto& c : alone.code)
     if (elementwise_code(*c.op) < 0)
       for (int k = 0; k < c.count; ++k) counted[c.first + k] = 1;

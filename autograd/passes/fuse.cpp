@@ -45,7 +45,7 @@ bool space_of(const Program& program, const Instruction& i, Space& space) {
   } else if (i.op == &sum_groups_operator && out.shape.back() > 1) {
     shape = program.types[i.inputs[0]].shape;
     space.dtype = static_cast<int>(out.dtype);
-    if (shape.rank() > 2) space.order = 1;
+    if (shape.rank() > 2) space.order = i.attributes[2] ? -1 : 1;
   } else if (i.op == &random_operator || i.op == &positions_operator) {
     space.dtype = static_cast<int>(out.dtype);
     space.unsorted = true;

@@ -1,5 +1,5 @@
-// Groups of rows whose sums leave a loop instead of the rows. A team that divides the rows of the batch divides them between groups, so a
-// sum does not depend on the number of threads.
+// Groups of rows that a loop sums apart. A team that divides the rows of the batch divides them between groups, so a sum does not depend on
+// the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -7,8 +7,8 @@
 
 namespace rw::detail {
 
-/// Rows of a group of so many rows: from 4, since few rows are no less work to stack than their sum, to 15; of these a number that gives
-/// groups in a multiple of as large a power of 2 as there is, of 2 at least. 0 if none does.
+/// Rows of a group of so many rows: from 4, since the sum of few rows is no less work to go on with than these are to stack, to 15; of
+/// these a number that gives groups in a multiple of as large a power of 2 as there is, of 2 at least. 0 if none does.
 inline Index rows_of_group(Index rows) {
   auto power = [](Index n) { return n & -n; };
   Index best = 0;

@@ -12,6 +12,7 @@ constexpr Pass passes[] = {{"dead code", remove_dead_code},
                            {"common", merge_common},
                            {"roll", roll},
                            {"merge products", merge_products},
+                           {"group sums", group_sums},
                            {"chunk", chunk},
                            {"hoist", hoist},
                            {"sink", sink},
@@ -22,9 +23,23 @@ constexpr Pass passes[] = {{"dead code", remove_dead_code},
                            {"row sums", take_row_sums},
                            {"fuse", fuse}};
 
-constexpr void (*order[])(Program&) = {
-    remove_dead_code, merge_common, roll,         merge_products,   chunk,         hoist, sink, share_concatenations, gather_product, fold,
-    merge_common,     push_slices,  merge_common, remove_dead_code, take_row_sums, fuse};
+constexpr void (*order[])(Program&) = {remove_dead_code,
+                                       merge_common,
+                                       roll,
+                                       merge_products,
+                                       group_sums,
+                                       chunk,
+                                       hoist,
+                                       sink,
+                                       share_concatenations,
+                                       gather_product,
+                                       fold,
+                                       merge_common,
+                                       push_slices,
+                                       merge_common,
+                                       remove_dead_code,
+                                       take_row_sums,
+                                       fuse};
 
 std::atomic<PassSet> left_out{0};
 

@@ -53,6 +53,8 @@ void complete_loops(Program& program);
 void roll(Program& program);
 /// Makes one product of those in a loop that share an operand.
 void merge_products(Program& program);
+/// Adds up sums over rows by groups of rows, and the groups behind the loop.
+void group_sums(Program& program);
 /// Cuts time into chunks where what the next two move out of a loop would take more than 32 MiB, or than `bytes`; a chunk has `least`
 /// steps or more, and the last may be shorter. A loop that was recorded in chunks becomes part of the program around it.
 void chunk(Program& program);

@@ -3,10 +3,9 @@
 // by index) and of x (emitted products). What is summed and cheap to make of what is stacked anyway, as a gradient times a normalised x, is
 // made again behind the loop, where it runs together with the sum, rather than stacked itself.
 //
-// Rows that a sum alone would stack are summed where they are at hand: in groups, whose sums are stacked instead. So threads that divide
-// the rows of the batch need not meet, and the sum does not depend on their number. With one thread the sum of these goes on in the loop.
+// Sums by groups of rows (group_sums.cpp) stay inside, unless threads could not divide the groups as evenly as they divide rows. Of rows
+// that are no such and would be stacked for their sum alone, one thread adds up the sum in the loop.
 #include <algorithm>
-#include <map>
 #include <rewind/autograd/operator.hpp>
 #include <rewind/autograd/passes/groups.hpp>
 #include <rewind/autograd/passes/lift.hpp>
@@ -22,16 +21,9 @@ namespace {
 /// An accumulating carry: next = carry + addend, and nobody else reads it.
 struct Accumulator {
   int carry;
-  int add;     ///< the instruction
-  int addend;  ///< value of the body
-};
-
-/// How the rows of a value are summed in groups.
-struct Group {
-  Index rows;        ///< of all axes but the last
-  bool inside;       ///< the loop; behind it where threads could not divide the groups as they divide rows
-  int sums = -1;     ///< value of the loop
-  int stacked = -1;  ///< value of the program around it
+  int add;          ///< the instruction
+  int addend;       ///< value of the body
+  Index group = 0;  ///< it adds the addend's rows, so many to each of its own
 };
 
 class Sinker {
@@ -56,9 +48,10 @@ class Sinker {
   void find_accumulators() {
     for (int c = 0; c < body_.carries; ++c) {
       int m = made_[p_.outputs[c]], in = p_.inputs[c];
-      if (m < 0 || p_.code[m].op != &elementwise_operator(op::code<op::Add>) || uses_[in] != 1 || uses_[p_.outputs[c]] != 1) continue;
+      if (m < 0 || uses_[in] != 1 || uses_[p_.outputs[c]] != 1) continue;
       const auto& add = p_.code[m].inputs;
-      if ((add[0] == in) == (add[1] == in)) continue;
+      if (p_.code[m].op == &sum_groups_operator && add[1] == in) accumulators_.push_back({c, m, add[0], p_.code[m].attributes[0]});
+      if (p_.code[m].op != &elementwise_operator(op::code<op::Add>) || (add[0] == in) == (add[1] == in)) continue;
       int addend = add[0] == in ? add[1] : add[0];
       if (p_.types[addend].shape == p_.types[in].shape && is_floating(p_.types[in].dtype)) accumulators_.push_back({c, m, addend});
     }
@@ -147,7 +140,12 @@ class Sinker {
     }
     constexpr Index small = 1 << 16;  // elements: an addend of no special form is stacked only if that takes little memory
     for (const auto& a : accumulators_) {
-      bool from_moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
+      const bool from_moved = is_moved(a.addend);
+      if (a.group > 0) {
+        const Index batch = p_.types[a.addend].shape[0], groups = p_.types[p_.inputs[a.carry]].shape[0];
+        if (from_moved || !divides_evenly(batch, batch / groups, threads())) taken_.push_back(a);
+        continue;
+      }
       if (!dead_end_[made_[a.addend] >= 0 ? made_[a.addend] : a.add]) continue;
       if (is_product(a.addend) || is_scatter(a.addend) || row_sum(a.addend) >= 0 || from_moved ||
           p_.types[a.addend].shape.size() * scan_.attributes[1] <= small)
@@ -155,26 +153,23 @@ class Sinker {
     }
     for (const auto& a : accumulators_) {  // a moved value that an accumulator needs inside cannot leave
       bool taken = std::any_of(taken_.begin(), taken_.end(), [&](const auto& t) { return t.carry == a.carry; });
-      if (!taken && made_[a.addend] >= 0 && move_[made_[a.addend]]) move_.assign(p_.code.size(), 0), taken_.clear();
+      if (!taken && is_moved(a.addend)) move_.assign(p_.code.size(), 0), taken_.clear();
     }
   }
 
+  bool is_moved(int v) const { return made_[v] >= 0 && move_[made_[v]]; }
   /// The value whose rows an accumulator sums, stacked; -1 if it is none or has moved.
   int summed(const Accumulator& a) const {
-    if (made_[a.addend] >= 0 && move_[made_[a.addend]]) return -1;
+    if (is_moved(a.addend)) return -1;
+    if (a.group > 0) return a.addend;
     const int sum = row_sum(a.addend);
     return sum >= 0 ? p_.code[made_[sum]].inputs[0] : -1;
   }
 
-  bool is_summed_inside(int v) const {
-    const auto group = groups_.find(v);
-    return group != groups_.end() && group->second.inside;
-  }
   bool is_stacked(int v) const { return std::find(stacked_.begin(), stacked_.end(), v) != stacked_.end(); }
   /// `v` must be stacked, unless it does not change or moves itself.
   void stack(int v) {
-    const bool moves = made_[v] >= 0 && move_[made_[v]];
-    if (!moves && !constant(v) && !is_stacked(v)) stacked_.push_back(v);
+    if (!is_moved(v) && !constant(v) && !is_stacked(v)) stacked_.push_back(v);
   }
   /// What is stacked: operands of what moves, from what stays.
   void choose_stacked() {
@@ -183,36 +178,35 @@ class Sinker {
       if (move_[i])
         for (int v : p_.code[i].inputs) stack(v);
     for (int o = body_.carries; o < static_cast<int>(p_.outputs.size()); ++o) stack(p_.outputs[o]);
-    const auto moved = [&](const Accumulator& a) { return made_[a.addend] >= 0 && move_[made_[a.addend]]; };
-    const auto of_factors = [&](const Accumulator& a) { return is_product(a.addend) || is_scatter(a.addend); };
+    const auto of_factors = [&](const Accumulator& a) { return a.group == 0 && (is_product(a.addend) || is_scatter(a.addend)); };
     for (const auto& a : taken_)
-      if (!moved(a) && of_factors(a))
+      if (!is_moved(a.addend) && of_factors(a))
         for (int v : p_.code[made_[a.addend]].inputs) {
           for (; is_reshape(v); v = p_.code[made_[v]].inputs[0]) again_[made_[v]] = 1;  // a view of what is stacked, as it is of a step
           stack(v);
         }
     keep_sums();
     for (const auto& a : taken_) {
-      if (moved(a) || of_factors(a)) continue;
+      if (is_moved(a.addend) || of_factors(a)) continue;
       const int v = summed(a);
-      if (is_summed_inside(v) || (v >= 0 && made_[v] >= 0 && again_[made_[v]])) continue;
+      if (v >= 0 && made_[v] >= 0 && again_[made_[v]]) continue;
       if (v < 0 || made_[v] < 0 || elementwise_code(*p_.code[made_[v]].op) < 0 || !dead_end_[made_[v]]) stack(v >= 0 ? v : a.addend);
     }
     choose_again();
     for (const auto& a : taken_)  // what cannot be made again
-      if (const int v = summed(a); v >= 0 && !is_summed_inside(v) && (made_[v] < 0 || !again_[made_[v]])) stack(v);
+      if (const int v = summed(a); v >= 0 && (made_[v] < 0 || !again_[made_[v]])) stack(v);
   }
 
-  /// Rows that would be stacked for their sum alone are summed in groups; with one thread the sum itself stays.
+  /// With one thread, sums stay whose rows would be stacked for them alone, if these are much more than the sum.
   void keep_sums() {
+    if (threads() > 1) return;
     std::erase_if(taken_, [&](const Accumulator& a) {
       const int v = summed(a);
-      if (v < 0 || made_[v] < 0 || constant(v) || is_stacked(v) || again_[made_[v]]) return false;
+      if (a.group > 0 || v < 0 || made_[v] < 0 || constant(v) || is_stacked(v) || again_[made_[v]]) return false;
       const Shape &rows = p_.types[v].shape, &sum = p_.types[p_.inputs[a.carry]].shape;
-      const Index columns = rows.back(), group = rows_of_group(rows[0]);
-      if (group > 0 && columns > 0) groups_[v] = {rows.size() / columns / rows[0] * group, divides_evenly(rows[0], group, threads())};
+      const Index columns = rows.back();
       const bool same_form = sum.rank() > 0 && sum.rank() <= rows.rank() && sum.size() == columns && sum.back() == columns;
-      if (threads() > 1 || !same_form || (group == 0 && (rows.rank() > 3 || rows.size() < 4 * columns))) return false;
+      if (!same_form || rows.rank() > 3 || rows.size() < 4 * columns) return false;
       kept_.push_back(a);
       return true;
     });
@@ -281,16 +275,8 @@ class Sinker {
       y_of[v] = static_cast<int>(loop.outputs.size());
       loop.outputs.push_back(v);
     }
-    for (auto& [v, group] : groups_) {
-      if (!group.inside) continue;
-      group.sums =
-          loop.add_value({p_.types[v].dtype, {p_.types[v].shape.size() / p_.types[v].shape.back() / group.rows, p_.types[v].shape.back()}});
-      if (std::none_of(taken_.begin(), taken_.end(), [&, v = v](const auto& a) { return summed(a) == v; })) continue;
-      group.stacked = static_cast<int>(to_.types.size() + loop.outputs.size());
-      loop.outputs.push_back(group.sums);
-    }
     for (std::size_t i = 0; i < p_.code.size(); ++i)
-      if (!move_[i] && !adds(taken_, i)) emit_inside(i, loop);
+      if (!move_[i] && !adds(taken_, i)) loop.code.push_back(inside(static_cast<int>(i)));
     Instruction scan = result_;
     scan.inputs = outer_inputs;
     scan.first = static_cast<int>(to_.types.size());
@@ -326,20 +312,12 @@ class Sinker {
     }
   }
 
-  /// An instruction of the loop, which may be a sum that stays and goes on from its carry, and sums of groups of what it makes.
-  void emit_inside(std::size_t i, Program& loop) const {
-    const auto n = static_cast<int>(i);
-    Instruction c = p_.code[i];
-    for (const auto& a : kept_) {
-      if (a.add != n) continue;
-      const auto group = groups_.find(summed(a));
-      c.op = &sum_steps_operator, c.inputs = {group == groups_.end() ? summed(a) : group->second.sums, p_.inputs[a.carry]};
-    }
-    loop.code.push_back(std::move(c));
-    for (const auto& [v, group] : groups_) {
-      if (made_[v] != n || !group.inside) continue;
-      loop.code.push_back({.op = &sum_groups_operator, .attributes = {group.rows}, .inputs = {v}, .first = group.sums, .body = {}});
-    }
+  /// Instruction `n` in the loop, where it may be a sum that goes on from its carry.
+  Instruction inside(int n) const {
+    Instruction c = p_.code[n];
+    for (const auto& a : kept_)
+      if (a.add == n) c.op = &sum_steps_operator, c.inputs = {summed(a), p_.inputs[a.carry]};
+    return c;
   }
 
   /// The last value of an accumulator: one long sum that starts from its first.
@@ -353,7 +331,12 @@ class Sinker {
       return to_.append(broadcast_operator, {}, {lifter.outer(v)}, t);
     };
     int first = result_.inputs[a.carry];
-    const bool zero = zero_constant(to_, producers(to_), first), moved = made_[a.addend] >= 0 && move_[made_[a.addend]];
+    const bool zero = zero_constant(to_, producers(to_), first), moved = is_moved(a.addend);
+    if (a.group > 0) {
+      std::vector<int> inputs{stacked(a.addend)};
+      if (!zero) inputs.push_back(first);
+      return to_.append(sum_groups_operator, {a.group, scan_.attributes[1], scan_.attributes[0]}, std::move(inputs), type);
+    }
     int sum = moved ? -1 : row_sum(a.addend);
     if (bool product = is_product(a.addend); !moved && (product || is_scatter(a.addend))) {
       const auto& c = p_.code[made_[a.addend]];
@@ -362,13 +345,10 @@ class Sinker {
       return to_.append(product ? matmul_steps_operator : scatter_add_steps_operator, direction, std::move(inputs), type);
     }
     int v = sum >= 0 ? p_.code[made_[sum]].inputs[0] : a.addend;
-    const auto group = groups_.find(sum >= 0 ? v : -1);
     Index columns = sum >= 0 ? p_.types[v].shape.back() : p_.types[v].shape.size();
     Index rows = columns ? p_.types[v].shape.size() / columns : 0;
-    if (group != groups_.end()) rows /= group->second.rows;
     Type flat{type.dtype, Shape{scan_.attributes[1], rows, columns}}, column{type.dtype, Shape{columns}};
-    int whole = group != groups_.end() && group->second.inside ? group->second.stacked : stacked(v);
-    if (group != groups_.end() && !group->second.inside) whole = to_.append(sum_groups_operator, {group->second.rows}, {whole}, flat);
+    int whole = stacked(v);
     std::vector<int> inputs{to_.types[whole] == flat ? whole : to_.append(reshape_operator, {}, {whole}, flat)};
     if (!zero) inputs.push_back(to_.append(reshape_operator, {}, {first}, column));
     int total = to_.append(sum_steps_operator, direction, std::move(inputs), column);
@@ -383,7 +363,6 @@ class Sinker {
   std::vector<int> made_, uses_;
   std::vector<Accumulator> accumulators_, taken_;
   std::vector<Accumulator> kept_;              ///< sums over rows that stay in the loop
-  std::map<int, Group> groups_;                ///< by value of the body: rows that are summed in groups
   std::vector<int> stacked_;                   ///< values of the body
   std::vector<char> dead_end_, move_, again_;  ///< of each instruction
 };

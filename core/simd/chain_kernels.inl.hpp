@@ -215,24 +215,15 @@ void chain(Index rows, Index columns, const Span* in, const Chain& chain, const 
 
 template <class T>
 void total_chain(Index rows, Index columns, const Span* in, const Chain& chain, const Span& to, Index group, Index begun) {
-  static constexpr T zero = 0;
   Span sum{to.data, 0};
   ChainRow<T> row(chain, in, &sum);
-  auto& last = row.steps[row.count - 2];
-  for (Index r = 0; r < rows;) {
-    T* at = static_cast<T*>(sum.data);
-    Index count = 1;
-    if (begun == 0) {
-      last = {&zero, static_cast<Index>(with(Link::add, Form::one_a_row))};
-    } else {
-      last = {at, static_cast<Index>(Link::add)};
-      count = group - begun < rows - r ? group - begun : rows - r;
-    }
+  for (Index r = 0, count; r < rows; r += count) {
+    count = group - begun < rows - r ? group - begun : rows - r;
     if (r > 0) row.to_next();
+    row.steps[row.count - 2].operand = static_cast<const T*>(sum.data);
     run_chain(count, columns, row, sum);
-    r += count;
-    begun += count;
-    if (begun == group) begun = 0, sum.data = at + to.row;
+    begun = 0;
+    sum.data = static_cast<T*>(sum.data) + to.row;
   }
 }
 

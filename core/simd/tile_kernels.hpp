@@ -61,8 +61,8 @@ using ChainKernel = void (*)(Index rows, Index columns, const Span* in, const Ch
 /// sums[i] = the sum of what the chain makes of row i, as ReduceKernel has it; that goes to out too, if it has data.
 using SumChainKernel = void (*)(Index rows, Index columns, const Span* in, const Chain& chain, const Span& out, void* sums, bool first);
 
-/// What the chain makes of `group` rows is added to a row of `to`, one after another, those of the next group to the next row. A sum begins
-/// with 0, but the first goes on from what is there, `begun` rows of its group.
+/// What the chain makes of `group` rows is added to a row of `to`, one after another, those of the next group to the next row. Of the first
+/// group `begun` rows have been added.
 using TotalChainKernel = void (*)(Index rows, Index columns, const Span* in, const Chain& chain, const Span& to, Index group, Index begun);
 
 /// Copies rows x columns elements with any strides (in elements) from one dtype to another. To integers it truncates and saturates, NaN

@@ -140,8 +140,8 @@ inline std::string each_pass_alone(const std::vector<Variable>& outputs, std::ma
 }
 
 /// Plans of the program of a seed with each pass left out: near the interpreter's values, and where no sum is reordered of the same bits.
-/// `sink` reorders sums over time, `merge_products` those over gates and `fuse` those over several axes: without the first two, leaving out
-/// another but these changes no bit.
+/// `sink` reorders sums over time, `group_sums` those over rows and time, `merge_products` those over gates and `fuse` those over several
+/// axes: without the first three, leaving out another but these changes no bit.
 template <class Generator, class Options>
 std::string each_pass_left_out(std::uint64_t seed, const Options& options, const std::vector<Variable>& outputs) {
   const auto passes = detail::all_passes();
@@ -160,7 +160,7 @@ std::string each_pass_left_out(std::uint64_t seed, const Options& options, const
       if (passes[i].run == pass) return detail::PassSet{1} << i;
     return detail::PassSet{0};
   };
-  const auto sums = set_of(detail::sink) | set_of(detail::merge_products), fuse = set_of(detail::fuse);
+  const auto sums = set_of(detail::sink) | set_of(detail::group_sums) | set_of(detail::merge_products), fuse = set_of(detail::fuse);
   const auto unsunk = run(sums), neither = run(sums | fuse);
   if (dump(outputs).find("reduce(") == std::string::npos && !same_bits(unsunk, neither)) return "other bits without fuse";
   for (std::size_t i = 0; i < passes.size(); ++i) {
