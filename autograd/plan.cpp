@@ -9,7 +9,7 @@
 
 namespace rw::detail {
 
-std::byte* Slot::address(const Frame& frame) const {
+std::byte* Slot::dynamic_address(const Frame& frame) const {
   Index at = offset;
   for (const auto& d : dynamic) {
     const std::byte* p = frame.base[d.buffer] + d.offset;

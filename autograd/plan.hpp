@@ -50,9 +50,14 @@ struct Slot {
   std::vector<DynamicOffset> dynamic;
 
   bool dense() const { return is_contiguous(type.shape, strides); }
-  std::byte* address(const Frame& frame) const;
+  std::byte* address(const Frame& frame) const {
+    return dynamic.empty() ? frame.base[buffer] + offset * size_of(type.dtype) : dynamic_address(frame);
+  }
   View view(const Frame& frame) const { return {address(frame), type.dtype, type.shape, strides}; }
   const Shape& shape() const { return type.shape; }
+
+ private:
+  std::byte* dynamic_address(const Frame& frame) const;
 };
 
 class Step {

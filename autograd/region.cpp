@@ -21,31 +21,38 @@ class RegionStep final : public Step {
  public:
   RegionStep(const TileProgram& program, const Shape& space, std::vector<Slot> slots, std::vector<TileOperand> operands,
              std::vector<Stream> streams)
-      : tile_(program), space_(space), slots_(std::move(slots)), operands_(std::move(operands)), streams_(std::move(streams)) {
-    rows_ = 1;
-    for (int a = 0; a + 1 < space_.rank(); ++a) rows_ *= space_[a];
+      : tile_(program, space, std::move(operands)), slots_(std::move(slots)), streams_(std::move(streams)) {
+    for (int a = 0; a + 1 < space.rank(); ++a) rows_ *= space[a];
+    for (const auto& s : slots_) offsets_.push_back({s.buffer, s.offset * size_of(s.type.dtype)});
+    for (std::size_t i = 0; i < slots_.size(); ++i)
+      if (!slots_[i].dynamic.empty()) dynamic_.push_back(i);
   }
 
   void run(const Frame& frame) const override {
-    thread_local std::vector<TileOperand> operands;
-    operands.assign(operands_.begin(), operands_.end());
-    for (std::size_t i = 0; i < slots_.size(); ++i) operands[i].data = slots_[i].address(frame);
+    thread_local std::vector<TilePlace> places;
+    places.resize(offsets_.size());
+    for (std::size_t i = 0; i < offsets_.size(); ++i) places[i].data = frame.base[offsets_[i].buffer] + offsets_[i].bytes;
+    for (std::size_t i : dynamic_) places[i].data = slots_[i].address(frame);
     for (const auto& s : streams_)
-      operands[s.operand].counter =
+      places[static_cast<std::size_t>(s.operand)].counter =
           frame.step * static_cast<std::uint64_t>(s.step) + static_cast<std::uint64_t>(s.first + frame.row * s.row);
     if (frame.split) {
-      tile_.run(space_, operands.data(), true);
+      tile_.run(places.data(), true);
     } else {
-      tile_.run(space_, operands.data(), 0, rows_);
+      tile_.run(places.data(), 0, rows_);
     }
   }
 
  private:
+  struct Offset {
+    int buffer;
+    Index bytes;
+  };
   Tile tile_;
-  Shape space_;
-  Index rows_;
+  Index rows_ = 1;
+  std::vector<Offset> offsets_;  ///< of slots, which are larger
   std::vector<Slot> slots_;
-  std::vector<TileOperand> operands_;
+  std::vector<std::size_t> dynamic_;  ///< slots that begin elsewhere from run to run
   std::vector<Stream> streams_;
 };
 

@@ -28,27 +28,27 @@ Tensor numbers(const Shape& shape, DType dtype) {
 }
 
 /// Seconds of one run of a program of one operation over so many elements, which lie end to end.
-double run(const TileProgram& program, const std::vector<TileOperand>& operands, Index elements, bool split) {
-  const Tile tile(program);
-  return best_seconds([&] { tile.run({elements}, operands.data(), split); }, span);
+double run(const TileProgram& program, const std::vector<TilePlace>& places, Index elements, bool split) {
+  const Tile tile(program, {elements}, std::vector<TileOperand>(places.size(), {{1}}));
+  return best_seconds([&] { tile.run(places.data(), split); }, span);
 }
 
 void elementwise(op::Code code, DType dtype, const Limits& limits, const std::vector<Tensor>& memory) {
   const auto& info = op::info[code];
   TileProgram program;
   program.dtype = dtype;
-  std::vector<TileOperand> operands;
+  std::vector<TilePlace> places;
   auto operand = [&](const Tensor& t) {
     program.operands.push_back(dtype);
-    operands.push_back({t.view().data, {1}});
-    return static_cast<int>(operands.size()) - 1;
+    places.push_back({t.view().data});
+    return static_cast<int>(places.size()) - 1;
   };
   for (int k = 0; k < info.arity; ++k)
     program.code.push_back({.kind = TileProgram::Kind::load, .operand = operand(memory[static_cast<std::size_t>(k)])});
   program.code.push_back(
       {.kind = TileProgram::Kind::apply, .code = code, .a = 0, .b = info.arity > 1 ? 1 : -1, .c = info.arity > 2 ? 2 : -1});
   program.code.push_back({.kind = TileProgram::Kind::store, .a = info.arity, .operand = operand(memory.back())});
-  const double near = run(program, operands, in_cache, false), far = run(program, operands, in_memory, limits.split);
+  const double near = run(program, places, in_cache, false), far = run(program, places, in_memory, limits.split);
   const double bytes = static_cast<double>((info.arity + 1) * in_memory * size_of(dtype));
   fmt::print("{:<24}{:>10.3f}{:>12.3f}{:>10.1f}{:>9.2f}\n", info.name, near * 1e9 / in_cache, far * 1e9 / in_memory, bytes / far * 1e-9,
              bytes / far / limits.bytes);
@@ -76,8 +76,8 @@ void operations(DType dtype, const Limits& limits) {
     const TileProgram program{.dtype = dtype,
                               .operands = {DType::i64, dtype},
                               .code = {{.kind = kind, .operand = 0}, {.kind = TileProgram::Kind::store, .a = 0, .operand = 1}}};
-    const std::vector<TileOperand> operands{{key.view().data, {1}}, {memory[0].view().data, {1}}};
-    const double near = run(program, operands, in_cache, false), far = run(program, operands, in_memory, limits.split);
+    const std::vector<TilePlace> places{{key.view().data}, {memory[0].view().data}};
+    const double near = run(program, places, in_cache, false), far = run(program, places, in_memory, limits.split);
     fmt::print("{:<24}{:>10.3f}{:>12.3f}{:>10.1f}{:>9.2f}\n", name, near * 1e9 / in_cache, far * 1e9 / in_memory, size / far * 1e-9,
                size / far / limits.bytes);
   }

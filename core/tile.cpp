@@ -121,7 +121,7 @@ void Run::add_groups(const Bound& b, Index row, Index rows, Index columns) {
 void Run::play(const List& list, Index row, Index rows, Index columns, Index column) {
   for (int n = list.begin; n < list.end; ++n) {
     if (far_) fetch_some();
-    const Bound& b = bound_[n];
+    const Bound& b = steps_[n];
     Index r = b.one_row ? 1 : rows, c = b.one_column || b.narrow ? 1 : columns;
     switch (b.kind) {
       case Kind::apply:
@@ -171,12 +171,8 @@ void Run::play(const List& list, Index row, Index rows, Index columns, Index col
 struct Tile::Impl {
   tile::Plan plan;
   const simd::TileKernels::Set& kernels;
+  Index rows, columns;
 };
-
-Tile::Tile(const TileProgram& program, Isa isa) : impl_(new Impl{tile::make_plan(program), simd::tile_kernels(isa).set(program.dtype)}) {}
-Tile::~Tile() = default;
-Tile::Tile(Tile&&) noexcept = default;
-Tile& Tile::operator=(Tile&&) noexcept = default;
 
 namespace {
 Index rows_of(const Shape& space) {
@@ -186,37 +182,44 @@ Index rows_of(const Shape& space) {
 }
 }  // namespace
 
-void Tile::run(const Shape& space, const TileOperand* operands, Index begin, Index end) const {
-  if (begin >= end || space.size() == 0) return;
-  auto& run = tile::Run::of(impl_->plan, impl_->kernels, space, operands, begin, end);
-  if (impl_->plan.any_gather) run.check();
+Tile::Tile(const TileProgram& program, const Shape& space, std::vector<TileOperand> operands, Isa isa)
+    : impl_(new Impl{tile::make_plan(program, space, std::move(operands)), simd::tile_kernels(isa).set(program.dtype), rows_of(space),
+                     space.rank() ? space.back() : 1}) {}
+Tile::~Tile() = default;
+Tile::Tile(Tile&&) noexcept = default;
+Tile& Tile::operator=(Tile&&) noexcept = default;
+
+void Tile::run(const TilePlace* places, Index begin, Index end) const {
+  const auto& [plan, kernels, rows, columns] = *impl_;
+  if (begin >= end || columns == 0) return;
+  auto& run = tile::Run::of(plan, kernels, columns, places, begin, end);
+  if (plan.any_gather) run.check();
   run.execute();
 }
 
-void Tile::run(const Shape& space, const TileOperand* operands, bool split) const {
-  const auto& plan = impl_->plan;
-  Index rows = rows_of(space);
-  if (rows == 0 || space.size() == 0) return;
+void Tile::run(const TilePlace* places, bool split) const {
+  const auto& [plan, kernels, rows, columns] = *impl_;
+  if (rows == 0 || columns == 0) return;
   constexpr double worthwhile = 20e3;  // nanoseconds: waking a thread costs a few thousand
-  int parts = split && plan.cost * static_cast<double>(space.size()) > worthwhile ? threads() : 1;
+  int parts = split && plan.cost * static_cast<double>(rows * columns) > worthwhile ? threads() : 1;
   bool along = plan.any_total || rows < parts;  // columns are divided
-  if (parts == 1 || (along && plan.whole_rows)) return run(space, operands, 0, rows);
-  if (plan.any_gather) tile::Run::of(plan, impl_->kernels, space, operands, 0, rows).check();
+  if (parts == 1 || (along && plan.whole_rows)) return run(places, 0, rows);
+  if (plan.any_gather) tile::Run::of(plan, kernels, columns, places, 0, rows).check();
   if (!along) {
-    parallel(parts, rows, 1, [&](Index begin, Index end) { tile::Run::of(plan, impl_->kernels, space, operands, begin, end).execute(); });
+    parallel(parts, rows, 1,
+             [&](Index begin, Index end) { tile::Run::of(impl_->plan, impl_->kernels, impl_->columns, places, begin, end).execute(); });
     return;
   }
-  const int last = space.rank() - 1;
-  parallel(parts, space[last], 64, [&](Index begin, Index end) {
-    Shape share = space;
-    share[last] = end - begin;
-    std::vector<TileOperand> moved(operands, operands + plan.program.operands.size());
+  const int last = plan.space.rank() - 1;
+  parallel(parts, columns, 64, [&](Index begin, Index end) {
+    const auto& plan = impl_->plan;
+    std::vector<TilePlace> moved(places, places + plan.operands.size());
     for (std::size_t o = 0; o < moved.size(); ++o) {
-      Index step = plan.down[o] ? 0 : begin * moved[o].strides[last];
+      Index step = plan.down[o] ? 0 : begin * plan.operands[o].strides[last];
       moved[o].counter += static_cast<std::uint64_t>(step);
       if (!plan.random[o]) moved[o].data = static_cast<std::byte*>(moved[o].data) + step * size_of(plan.program.operands[o]);
     }
-    tile::Run::of(plan, impl_->kernels, share, moved.data(), 0, rows).execute();
+    tile::Run::of(plan, impl_->kernels, end - begin, moved.data(), 0, impl_->rows).execute();
   });
 }
 

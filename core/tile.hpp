@@ -46,32 +46,38 @@ struct TileProgram {
   std::vector<Instruction> code;  ///< in order; a value is used after it is made
 };
 
-/// A memory operand of a run: element strides along the axes of the iteration space (0 repeats; the last one is ignored for narrow values).
+/// A memory operand as all runs have it: element strides along the axes of the iteration space (0 repeats; the last one is ignored for
+/// narrow values).
 struct TileOperand {
-  void* data = nullptr;
   Index strides[max_rank] = {};
-  std::uint64_t counter = 0;  ///< random: number of the element at the origin; strides count elements of the stream
-  Index rows = 0;             ///< gather: extent of the indexed axis, for the check; total: so many sums, and the first goes on (0: no end)
-  Index across = 0;           ///< gather: stride of the indexed axis; total: from one group's sum to the next
+  Index rows = 0;    ///< gather: extent of the indexed axis, for the check; total: so many sums, and the first goes on (0: no end)
+  Index across = 0;  ///< gather: stride of the indexed axis; total: from one group's sum to the next
 };
 
-/// A compiled program: registers assigned by liveness, reductions in phases, kernels of the chosen instruction set bound.
+/// Where an operand of one run begins.
+struct TilePlace {
+  void* data = nullptr;
+  std::uint64_t counter = 0;  ///< random: number of the element at the origin; strides count elements of the stream
+};
+
+/// A compiled program over a space: registers assigned by liveness, reductions in phases, kernels of the chosen instruction set bound.
 class Tile {
  public:
-  /// Throws ValueError for a program that breaks the rules above.
-  explicit Tile(const TileProgram& program, Isa isa = rw::isa());
+  /// Rank 0 counts as [1]; an extent of 0 does nothing. Throws ValueError for a program that breaks the rules above, or unless there are as
+  /// many operands as it has.
+  Tile(const TileProgram& program, const Shape& space, std::vector<TileOperand> operands, Isa isa = rw::isa());
   ~Tile();
   Tile(Tile&&) noexcept;
   Tile& operator=(Tile&&) noexcept;
 
-  /// Runs rows begin .. end-1 (of the product of all axes but the last, row-major); what other rows add to totals is up to the caller. A
-  /// store may write the memory that a load of the same program reads at the same points. Bits do not depend on how rows are divided into
-  /// calls, nor on what else the program computes. Rank 0 counts as [1]; an extent of 0 does nothing. Throws ValueError, before anything is
-  /// written, for a gather index outside its axis.
-  void run(const Shape& space, const TileOperand* operands, Index begin, Index end) const;
+  /// Runs rows begin .. end-1 (of the product of all axes but the last, row-major), with a place for each operand; what other rows add to
+  /// totals is up to the caller. A store may write the memory that a load of the same program reads at the same points. Bits do not depend
+  /// on how rows are divided into calls, nor on what else the program computes. Throws ValueError, before anything is written, for a gather
+  /// index outside its axis.
+  void run(const TilePlace* places, Index begin, Index end) const;
 
   /// The same over all rows, spread over the team where that pays.
-  void run(const Shape& space, const TileOperand* operands, bool split) const;
+  void run(const TilePlace* places, bool split) const;
 
  private:
   struct Impl;

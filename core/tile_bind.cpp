@@ -33,84 +33,68 @@ thread_local Registers registers;
 constexpr std::size_t runs_kept = 32;
 thread_local Run runs[runs_kept];
 
-/// f(number) of all that a binding depends on but the plan and the aliases, in order, while it is true.
-template <class F>
-bool each_of_form(const Plan& plan, const Shape& space, const TileOperand* operands, Index begin, Index end, F&& f) {
-  for (Index extent : space)
-    if (!f(extent)) return false;
-  if (!f(begin) || !f(end)) return false;
-  for (std::size_t o = 0; o < plan.program.operands.size(); ++o)
-    for (int a = 0; a < space.rank(); ++a)
-      if (!f(operands[o].strides[a])) return false;
-  return true;
-}
-
 }  // namespace
 
-Run& Run::of(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin,
-             Index end) {
+Run& Run::of(const Plan& plan, const simd::TileKernels::Set& kernels, Index columns, const TilePlace* places, Index begin, Index end) {
   Run& run = runs[(plan.serial + static_cast<std::uint64_t>(begin)) % runs_kept];
-  if (!run.serves(plan, space, operands, begin, end)) run.bind_to(plan, kernels, space, operands, begin, end);
-  run.point_to(operands);
+  if (!run.serves(plan, columns, places, begin, end)) run.bind_to(plan, kernels, columns, places, begin, end);
+  run.point_to(places);
   return run;
 }
 
-bool Run::serves(const Plan& plan, const Shape& space, const TileOperand* operands, Index begin, Index end) const {
-  if (serial_ != plan.serial || form_.size() != (plan.program.operands.size() + 1) * static_cast<std::size_t>(space.rank()) + 2 ||
-      registers_ != registers.data())
+bool Run::serves(const Plan& plan, Index columns, const TilePlace* places, Index begin, Index end) const {
+  if (serial_ != plan.serial || bound_[0] != columns || bound_[1] != begin || bound_[2] != end || registers_ != registers.data())
     return false;
-  const Index* was = form_.data();
-  if (!each_of_form(plan, space, operands, begin, end, [&](Index x) { return *was++ == x; })) return false;
   for (std::size_t h = 0; h < plan.hazards.size(); ++h)
-    if (aliases_[h] != (operands[plan.hazards[h].store].data == operands[plan.hazards[h].read].data)) return false;
+    if (aliases_[h] != (places[plan.hazards[h].store].data == places[plan.hazards[h].read].data)) return false;
   return true;
 }
 
-void Run::point_to(const TileOperand* operands) {
+void Run::point_to(const TilePlace* places) {
   for (std::size_t o = 0; o < memory_.size(); ++o) {
     auto& m = memory_[o];
-    m.origin = (plan_->random[o] ? operands[o].counter : reinterpret_cast<std::uintptr_t>(operands[o].data)) + m.begin;
-    m.across = operands[o].across;
-    m.rows = operands[o].rows;
-    m.data = operands[o].data;
+    m.origin = (m.random ? places[o].counter : reinterpret_cast<std::uintptr_t>(places[o].data)) + m.begin;
+    m.data = places[o].data;
   }
 }
 
-void Run::bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin,
-                  Index end) {
+void Run::bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, Index columns, const TilePlace* places, Index begin, Index end) {
   serial_ = 0;  // until all is bound
   plan_ = &plan;
   kernels_ = &kernels;
   dtype_ = plan.program.dtype;
   size_ = size_of(dtype_);
-  begin_ = first_ = begin;
-  end_ = end;
+  bound_[0] = columns_ = columns;
+  bound_[1] = begin_ = first_ = begin;
+  bound_[2] = end_ = end;
   axes_ = 0;
-  form_.clear();
-  each_of_form(plan, space, operands, begin, end, [&](Index x) { return form_.push_back(x), true; });
   aliases_.clear();
-  for (const auto& h : plan.hazards) aliases_.push_back(operands[h.store].data == operands[h.read].data);
-  const int rank = space.rank();
-  memory_.assign(plan.program.operands.size(), {});
+  for (const auto& h : plan.hazards) aliases_.push_back(places[h.store].data == places[h.read].data);
+  const int rank = plan.space.rank();
+  memory_.assign(plan.operands.size(), {});
   for (std::size_t o = 0; o < memory_.size(); ++o) {
     auto& m = memory_[o];
-    m.size = plan.random[o] ? 1 : size_of(plan.program.operands[o]);
-    m.walked = !plan.random[o];
-    m.data = operands[o].data;
-    for (int i = 0; i + 1 < rank; ++i) m.stride[i] = operands[o].strides[i];
-    m.column = rank ? operands[o].strides[rank - 1] : 0;
+    const auto& operand = plan.operands[o];
+    m.random = plan.random[o];
+    m.size = m.random ? 1 : size_of(plan.program.operands[o]);
+    m.walked = !m.random;
+    m.data = places[o].data;
+    m.across = operand.across;
+    m.rows = operand.rows;
+    for (int i = 0; i + 1 < rank; ++i) m.stride[i] = operand.strides[i];
+    m.column = rank ? operand.strides[rank - 1] : 0;
   }
   for (const auto& i : plan.code)
     if (i.kind == Kind::gather) memory_[static_cast<std::size_t>(i.operand)].walked = false;
-  collapse(space);
+  collapse();
   choose();
   serial_ = plan.serial;
 }
 
 /// Drops row axes of extent 1, joins row axes that every operand walks as one, and columns with rows where nothing depends on rows.
-void Run::collapse(const Shape& space) {
-  int rank = space.rank();
-  columns_ = rank ? space[rank - 1] : 1;
+void Run::collapse() {
+  const Shape& space = plan_->space;
+  const int rank = space.rank();
   auto all = [&](auto&& holds) { return std::all_of(memory_.begin(), memory_.end(), holds); };
   for (int i = 0; i + 1 < rank; ++i) {
     if (space[i] == 1) continue;
@@ -168,11 +152,11 @@ void Run::choose() {
 void Run::bind() {
   std::size_t steps = 0;
   for (const auto& phase : schedule_->phases) steps += phase.rows.size() + phase.points.size();
-  if (bound_.size() < steps) {
-    bound_.resize(steps);
+  if (steps_.size() < steps) {
+    steps_.resize(steps);
     patches_.resize((simd::Chain::most_inputs + 1) * steps);  // operands, result
   }
-  bound_count_ = patch_count_ = 0;
+  step_count_ = patch_count_ = 0;
   lists_.clear();
   location_.resize(plan_->code.size());
   for (const auto& phase : schedule_->phases) {
@@ -182,7 +166,7 @@ void Run::bind() {
 }
 
 void Run::bind_steps(const std::vector<Step>& steps, bool points) {
-  List list{bound_count_, 0, patch_count_, 0};
+  List list{step_count_, 0, patch_count_, 0};
   int before = -1;  // instruction of the last bound step, if it is a chain
   auto follow = [&](void*& slot, const Memory* m) {
     if (m) patches_[patch_count_++] = {&slot, m};
@@ -202,12 +186,12 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
     const auto& instruction = plan_->code[step.instruction];
     if (step.kind == Kind::sum && instruction.chain.count == 0 && instruction.in[0] == before) {
       to = {{register_of(step), 1}, nullptr, true};
-      bound_[bound_count_ - 1].sums = to.span.data;
+      steps_[step_count_ - 1].sums = to.span.data;
       before = -1;
       continue;
     }
     before = instruction.chain.count > 0 ? step.instruction : -1;
-    auto& b = bound_[bound_count_++];
+    auto& b = steps_[step_count_++];
     b.kind = step.kind;
     b.narrow = step.narrow;
     b.one_row = b.one_column = false;
@@ -245,7 +229,7 @@ void Run::bind_steps(const std::vector<Step>& steps, bool points) {
       follow(b.out.data, to.memory);
     }
   }
-  list.end = bound_count_;
+  list.end = step_count_;
   list.patch_end = patch_count_;
   lists_.push_back(list);
 }

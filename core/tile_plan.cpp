@@ -217,12 +217,16 @@ Schedule chunked(const Plan& plan, bool safe) {
 
 }  // namespace
 
-Plan make_plan(const TileProgram& program) {
+Plan make_plan(const TileProgram& program, const Shape& space, std::vector<TileOperand> operands) {
   check(program);
+  if (operands.size() != program.operands.size())
+    fail<ValueError>("tile: wrong number of operands: the program has {}, {} are given", program.operands.size(), operands.size());
   Plan plan;
   static std::atomic<std::uint64_t> next{1};
   plan.serial = next++;
   plan.program = program;
+  plan.space = space;
+  plan.operands = std::move(operands);
   plan.code = with_chains(program, find_narrow(program));
   for (auto& i : plan.code)
     if (i.narrow && !is_result(i.kind)) i.narrow_out = plan.narrows++;

@@ -60,6 +60,8 @@ struct Schedule {
 /// computed again in each). Each in two forms: fast loads a value where it is first used; safe loads everything first.
 struct Plan {
   TileProgram program;
+  Shape space;
+  std::vector<TileOperand> operands;
   std::uint64_t serial;  ///< of all plans of the process, from 1
   std::vector<Instruction> code;
   std::vector<bool> random;  ///< by operand: a key
@@ -75,7 +77,7 @@ struct Plan {
   std::vector<Hazard> hazards;    ///< of all of them
 };
 
-Plan make_plan(const TileProgram& program);
+Plan make_plan(const TileProgram& program, const Shape& space, std::vector<TileOperand> operands);
 /// The instructions of a program, by which values are narrow.
 std::vector<Instruction> with_chains(const TileProgram& program, const std::vector<bool>& narrow);
 

@@ -15,6 +15,7 @@ struct Memory {
   Index row = 0, column = 0;        ///< elements: innermost row axis, columns
   Index across = 0, rows = 0;       ///< of TileOperand
   void* data = nullptr;             ///< as given: random keys, and what aliases what
+  bool random = false;              ///< a key
   bool walked = true;               ///< its elements lie where the strides say: neither rows by index nor random numbers
 };
 
@@ -63,22 +64,20 @@ struct Piece {
   Index lines;  ///< of the cache
 };
 
-/// A program bound to a space and to operands: schedule, registers, kernels. Each thread keeps some, for in a loop a program meets the same
-/// shapes again, at other addresses: those alone are set anew then. Nothing is allocated where the one before needed as much.
+/// A plan bound to some of its rows or columns: schedule, registers, kernels. Each thread keeps some, for in a loop a plan runs again, at
+/// other addresses: those alone are set anew then. Nothing is allocated where the one before needed as much.
 class Run {
  public:
-  /// This thread's, of rows begin .. end-1; it holds until the next call.
-  static Run& of(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin,
-                 Index end);
+  /// This thread's, of rows begin .. end-1 and so many columns; it holds until the next call.
+  static Run& of(const Plan& plan, const simd::TileKernels::Set& kernels, Index columns, const TilePlace* places, Index begin, Index end);
   void check();  ///< the indices of gathers
   void execute();
 
  private:
-  bool serves(const Plan& plan, const Shape& space, const TileOperand* operands, Index begin, Index end) const;
-  void bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, const Shape& space, const TileOperand* operands, Index begin,
-               Index end);
-  void point_to(const TileOperand* operands);
-  void collapse(const Shape& space);
+  bool serves(const Plan& plan, Index columns, const TilePlace* places, Index begin, Index end) const;
+  void bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, Index columns, const TilePlace* places, Index begin, Index end);
+  void point_to(const TilePlace* places);
+  void collapse();
   void choose();
   bool aliased(const Hazard& h) const { return memory_[h.store].data == memory_[h.read].data; }
   void bind();
@@ -99,12 +98,12 @@ class Run {
   const Plan* plan_ = nullptr;
   const simd::TileKernels::Set* kernels_ = nullptr;
   std::uint64_t serial_ = 0;   ///< of the plan
-  std::vector<Index> form_;    ///< what it is bound to: space, rows, strides
+  Index bound_[3] = {};        ///< to columns, and rows from and to
   std::vector<bool> aliases_;  ///< and which hazards are
   std::vector<Memory> memory_;
-  std::vector<Bound> bound_;  ///< the first bound_count_
+  std::vector<Bound> steps_;  ///< the first step_count_
   std::vector<Patch> patches_;
-  int bound_count_ = 0, patch_count_ = 0;
+  int step_count_ = 0, patch_count_ = 0;
   std::vector<List> lists_;  ///< two a phase: rows, points
   std::vector<Piece> pieces_;
   std::vector<Location> location_;

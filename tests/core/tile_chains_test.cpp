@@ -19,7 +19,7 @@ struct ChainTest {
   DType dtype;
   Builder builder;
   std::vector<Buffer> buffers;
-  std::vector<TileOperand> operands;
+  std::vector<Operand> operands;
   std::vector<int> full, narrow;           ///< values to read
   std::vector<std::pair<int, bool>> made;  ///< what was computed: value, narrow
   struct Result {
@@ -120,7 +120,7 @@ struct ChainTest {
   /// What it wrote, one result after the other; totals where `apart` are added up here.
   std::vector<std::byte> run(Isa isa) {
     std::vector<Buffer> before = buffers;
-    Tile(builder.program, isa).run({rows, columns}, operands.data(), false);
+    Machine(builder.program, isa).run({rows, columns}, operands.data(), false);
     std::vector<std::byte> all;
     for (const auto& result : results) {
       auto& written = buffers[static_cast<std::size_t>(result.operand)];
@@ -174,17 +174,16 @@ TEST_CASE("tile: the sum of a row has the same bits, made on the way of a chain 
           const int z = b.apply<op::Subtract>(b.apply<op::Multiply>(a, c), a);
           b.store(b.reduce(Kind::sum, z), b.operand(dtype));
           if (stored) b.store(z, b.operand(dtype));
-          const TileOperand operands[] = {operand(x, {columns, 1}), operand(y, {columns, 1}), operand(to, {1, 0}),
-                                          operand(made, {columns, 1})};
-          Tile(b.program, isa).run({rows, columns}, operands, false);
+          const Operand operands[] = {operand(x, {columns, 1}), operand(y, {columns, 1}), operand(to, {1, 0}), operand(made, {columns, 1})};
+          Machine(b.program, isa).run({rows, columns}, operands, false);
         };
         run(false, sums);
         run(true, stored_sums);
         Builder b(dtype);
         const int z = b.load(b.operand(dtype));
         b.store(b.reduce(Kind::sum, z), b.operand(dtype));
-        const TileOperand operands[] = {operand(made, {columns, 1}), operand(sums_of_memory, {1, 0})};
-        Tile(b.program, isa).run({rows, columns}, operands, false);
+        const Operand operands[] = {operand(made, {columns, 1}), operand(sums_of_memory, {1, 0})};
+        Machine(b.program, isa).run({rows, columns}, operands, false);
         CHECK(sums.get(rows - 1) != 0);
         CHECK_MESSAGE(sums.bytes == sums_of_memory.bytes, std::string(name(isa)) << ", " << columns << " columns");
         CHECK_MESSAGE(stored_sums.bytes == sums_of_memory.bytes, std::string(name(isa)) << ", stored, " << columns << " columns");
@@ -200,23 +199,26 @@ TEST_CASE("tile: what a program was bound to is used again only where all is as 
   std::mt19937_64 bits(5);
   auto pick = [&](Index n) { return static_cast<Index>(bits() % static_cast<std::uint64_t>(n)); };
   for_isas([&](Isa isa) {
-    Tile kept(b.program, isa);
-    for (int k = 0; k < 300; ++k) {
-      const Index rows = 1 + pick(3), columns = 15 + pick(3), row = columns + pick(2), begin = pick(rows),
-                  end = begin + 1 + pick(rows - begin);
-      const bool aliased = pick(3) == 0, shared = pick(3) == 0, one = pick(3) == 0;
-      auto results = [&](Tile& tile) {
-        std::vector<Buffer> buffers;
-        for (unsigned o = 0; o < 4; ++o) buffers.push_back(random_buffer(DType::f32, 60, o));
-        TileOperand operands[] = {operand(buffers[0], {row, 1}), operand(buffers[1], {shared ? 0 : row, one ? 0 : 1}),
-                                  operand(buffers[aliased ? 0 : 2], {row, 1}), operand(buffers[3], {row, 1})};
-        tile.run({rows, columns}, operands, begin, end);
-        std::vector<std::byte> all;
-        for (const auto& buffer : buffers) all.insert(all.end(), buffer.bytes.begin(), buffer.bytes.end());
-        return all;
-      };
-      Tile fresh(b.program, isa);
-      CHECK_MESSAGE(results(kept) == results(fresh), std::string(name(isa)) << " run " << k);
+    for (int form = 0; form < 10; ++form) {
+      const Index rows = 1 + pick(3), columns = 15 + pick(3), row = columns + pick(2);
+      const bool shared = pick(3) == 0, one = pick(3) == 0;
+      Machine kept(b.program, isa);
+      for (int k = 0; k < 30; ++k) {
+        const Index begin = pick(rows), end = begin + 1 + pick(rows - begin);
+        const bool aliased = pick(3) == 0;
+        auto results = [&](Machine& tile) {
+          std::vector<Buffer> buffers;
+          for (unsigned o = 0; o < 4; ++o) buffers.push_back(random_buffer(DType::f32, 60, o));
+          Operand operands[] = {operand(buffers[0], {row, 1}), operand(buffers[1], {shared ? 0 : row, one ? 0 : 1}),
+                                operand(buffers[aliased ? 0 : 2], {row, 1}), operand(buffers[3], {row, 1})};
+          tile.run({rows, columns}, operands, begin, end);
+          std::vector<std::byte> all;
+          for (const auto& buffer : buffers) all.insert(all.end(), buffer.bytes.begin(), buffer.bytes.end());
+          return all;
+        };
+        Machine fresh(b.program, isa);
+        CHECK_MESSAGE(results(kept) == results(fresh), std::string(name(isa)) << " form " << form << " run " << k);
+      }
     }
   });
 }

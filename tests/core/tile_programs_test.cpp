@@ -29,8 +29,8 @@ void check_normalised(Isa isa, Index rows, Index columns, double tolerance) {
   int scale = b.apply<op::Rsqrt>(
       b.apply<op::Add>(variance, b.apply<op::Reciprocal>(b.apply<op::Exp>(n, -1, -1, true), -1, -1, true), -1, true), -1, -1, true);
   b.store(b.apply<op::Multiply>(centred, scale), b.operand(dtype));
-  TileOperand operands[] = {operand(x, {columns, 1}), operand(count, {0, 0}), operand(soft, {columns, 1}), operand(norm, {columns, 1})};
-  Tile(b.program, isa).run({rows, columns}, operands, false);
+  Operand operands[] = {operand(x, {columns, 1}), operand(count, {0, 0}), operand(soft, {columns, 1}), operand(norm, {columns, 1})};
+  Machine(b.program, isa).run({rows, columns}, operands, false);
   double worst = 0;
   for (Index r = 0; r < rows; ++r) {
     long double top = -HUGE_VALL, total = 0, sum = 0, squares = 0;
@@ -81,11 +81,11 @@ TEST_CASE("tile: cross entropy picks the target's logit by a narrow gather, and 
       b.store(b.apply<op::Subtract>(log_total, target, -1, true), b.operand(DType::f32));
       int hit = b.apply<op::Equal>(b.add({.kind = Kind::column}), number);
       b.store(b.apply<op::Subtract>(b.apply<op::Divide>(e, total), hit), b.operand(DType::f32));
-      TileOperand operands[] = {operand(logits, {classes, 1}), operand(logits, {classes, 0}), operand(targets, {1, 0}),
-                                operand(loss, {1, 0}), operand(gradient, {classes, 1})};
+      Operand operands[] = {operand(logits, {classes, 1}), operand(logits, {classes, 0}), operand(targets, {1, 0}), operand(loss, {1, 0}),
+                            operand(gradient, {classes, 1})};
       operands[1].rows = classes;
       operands[1].across = 1;
-      Tile(b.program, isa).run({rows, classes}, operands, false);
+      Machine(b.program, isa).run({rows, classes}, operands, false);
       for (Index r = 0; r < rows; ++r) {
         long double sum = 0;
         Index t = static_cast<Index>(targets.get(r));
@@ -118,9 +118,9 @@ TEST_CASE("tile: random numbers are those of their stream, whatever the strides"
       int drawn = b.add({.kind = wide ? Kind::normal : Kind::uniform, .operand = b.operand(DType::i64)});
       b.store(drawn, b.operand(dtype));
       Buffer out(dtype, 200);
-      TileOperand operands[] = {operand(words, {row, column}), operand(out, {20, 1})};
+      Operand operands[] = {operand(words, {row, column}), operand(out, {20, 1})};
       operands[0].counter = 10;
-      Tile(b.program).run({10, 20}, operands, false);
+      Machine(b.program).run({10, 20}, operands, false);
       for (Index r = 0; r < 10; ++r)
         for (Index c = 0; c < 20; ++c) {
           auto e = static_cast<std::size_t>(r * row + c * column);
@@ -136,14 +136,14 @@ TEST_CASE("tile: gathers rows, by one index a row or a point, and checks them fi
   Builder b(DType::f32);
   int data = b.operand(DType::f64), rows = b.operand(DType::i32);
   b.store(b.add({.kind = Kind::gather, .operand = data, .index = rows}), b.operand(DType::f32));
-  Tile tile(b.program);
-  TileOperand by_row[] = {operand(table, {0, 0, 1}), operand(index, {4, 1, 0}), operand(out, {20, 5, 1})};
+  Machine tile(b.program);
+  Operand by_row[] = {operand(table, {0, 0, 1}), operand(index, {4, 1, 0}), operand(out, {20, 5, 1})};
   by_row[0].rows = 7;
   by_row[0].across = 5;
   tile.run({3, 4, 5}, by_row, false);
   for (Index i = 0; i < 12; ++i)
     for (Index c = 0; c < 5; ++c) CHECK(out.get(i * 5 + c) == static_cast<float>(table.get(i * 5 % 7 * 5 + c)));
-  TileOperand by_point[] = {operand(table, {0, 1}), operand(index, {4, 1}), operand(out, {4, 1})};
+  Operand by_point[] = {operand(table, {0, 1}), operand(index, {4, 1}), operand(out, {4, 1})};
   by_point[0].rows = 7;
   by_point[0].across = 5;
   tile.run({3, 4}, by_point, false);
@@ -169,8 +169,8 @@ TEST_CASE("tile: reductions of max and min give NaN if there is one") {
         int in = b.load(b.operand(DType::f32));
         b.store(b.reduce(Kind::max, in), b.operand(DType::f32));
         b.store(b.reduce(Kind::min, in), b.operand(DType::f32));
-        TileOperand operands[] = {operand(x, {columns, 1}), operand(out, {1, 0}), operand(out, {1, 0}, 1)};
-        Tile tile(b.program, isa);
+        Operand operands[] = {operand(x, {columns, 1}), operand(out, {1, 0}), operand(out, {1, 0}, 1)};
+        Machine tile(b.program, isa);
         tile.run({1, columns}, operands, false);
         double top = -HUGE_VAL, low = HUGE_VAL;
         for (Index i = 0; i < columns; ++i) top = std::fmax(top, x.get(i)), low = std::fmin(low, x.get(i));
@@ -193,8 +193,8 @@ TEST_CASE("tile: stores to integers saturate, to bool say what is not zero") {
       Builder b(dtype);
       int v = b.load(b.operand(dtype));
       for (DType to : {DType::i32, DType::i64, DType::boolean}) b.store(v, b.operand(to));
-      TileOperand operands[] = {operand(x, {1}), operand(i32, {1}), operand(i64, {1}), operand(truths, {1})};
-      Tile(b.program, isa).run({12}, operands, false);
+      Operand operands[] = {operand(x, {1}), operand(i32, {1}), operand(i64, {1}), operand(truths, {1})};
+      Machine(b.program, isa).run({12}, operands, false);
       for (Index i = 0; i < 12; ++i) {
         if (dtype == DType::f64 || i < 8) CHECK(i32.get(i) == as_i32[i]);
         CHECK(truths.get(i) == truth[i]);

@@ -1,8 +1,10 @@
 // What the tests of the tile machine share: a builder of programs, memory of any dtype, an interpreter in plain loops.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <rewind/core/tile.hpp>
 #include <string>
@@ -55,13 +57,42 @@ struct Buffer {
   }
 };
 
-inline TileOperand operand(Buffer& b, std::initializer_list<Index> strides, Index offset = 0) {
-  TileOperand o;
+/// An operand, and where it begins.
+struct Operand : TileOperand, TilePlace {};
+
+inline Operand operand(Buffer& b, std::initializer_list<Index> strides, Index offset = 0) {
+  Operand o;
   o.data = b.bytes.data() + offset * size_of(b.dtype);
   int i = 0;
   for (Index s : strides) o.strides[i++] = s;
   return o;
 }
+
+/// A program over any space: the Tile of the last one is kept.
+class Machine {
+ public:
+  explicit Machine(TileProgram program, Isa isa = rw::isa()) : program_(std::move(program)), isa_(isa) {}
+  void run(const Shape& space, const Operand* operands, Index begin, Index end) { over(space, operands).run(places_.data(), begin, end); }
+  void run(const Shape& space, const Operand* operands, bool split) { over(space, operands).run(places_.data(), split); }
+
+ private:
+  const Tile& over(const Shape& space, const Operand* operands) {
+    const Operand* end = operands + program_.operands.size();
+    const std::vector<TileOperand> forms(operands, end);
+    const bool same = tile_ && space == space_ && std::equal(forms.begin(), forms.end(), forms_.begin(), [](const auto& a, const auto& b) {
+                        return a.rows == b.rows && a.across == b.across && std::equal(a.strides, a.strides + max_rank, b.strides);
+                      });
+    if (!same) tile_.emplace(program_, space_ = space, forms_ = forms, isa_);
+    places_.assign(operands, end);
+    return *tile_;
+  }
+  TileProgram program_;
+  Isa isa_;
+  std::optional<Tile> tile_;
+  Shape space_;
+  std::vector<TileOperand> forms_;
+  std::vector<TilePlace> places_;
+};
 
 inline Buffer random_buffer(DType dtype, std::size_t n, unsigned seed) {
   std::mt19937_64 bits(seed);
@@ -99,7 +130,7 @@ inline double value_of(op::Code code, double x, double y, double z) {
 inline int runs = 0;
 
 /// Runs a program over [rows axes.., C] point by point in double, reading and writing nothing but copies.
-inline std::vector<Buffer> interpret(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands,
+inline std::vector<Buffer> interpret(const TileProgram& program, const Shape& space, const std::vector<Operand>& operands,
                                      const std::vector<Buffer*>& buffers) {
   std::vector<Buffer> result;
   for (auto* b : buffers) result.push_back(*b);
@@ -156,13 +187,13 @@ inline std::vector<Buffer> interpret(const TileProgram& program, const Shape& sp
 }
 
 /// Runs on every instruction set and compares all memory; aliasing operands share a buffer, whose last interpreted copy counts.
-inline void check(const TileProgram& program, const Shape& space, const std::vector<TileOperand>& operands,
-                  const std::vector<Buffer*>& buffers, double tolerance) {
+inline void check(const TileProgram& program, const Shape& space, const std::vector<Operand>& operands, const std::vector<Buffer*>& buffers,
+                  double tolerance) {
   auto wanted = interpret(program, space, operands, buffers);
   std::vector<std::vector<std::byte>> before;
   for (auto* b : buffers) before.push_back(b->bytes);
   for_isas([&](Isa isa) {
-    Tile tile(program, isa);
+    Machine tile(program, isa);
     for (bool split : {false, true}) {
       tile.run(space, operands.data(), split);
       for (std::size_t k = 0; k < program.code.size(); ++k) {

@@ -18,7 +18,7 @@ void random_program(unsigned seed, const Shape& space, DType dtype) {
   auto pick = [&](std::size_t n) { return static_cast<int>(bits() % n); };
   Builder b(dtype);
   std::vector<Buffer> buffers;
-  std::vector<TileOperand> operands;
+  std::vector<Operand> operands;
   buffers.reserve(40);
   int rank = space.rank();
   Index points = space.size();
@@ -130,7 +130,7 @@ void check_in_place(void (*write)(Builder& b, int a, int other, int z)) {
     auto wanted = interpret(b.program, {3, columns}, operands(a, z), {&a, &other, &a, &z});
     for_isas([&](Isa isa) {
       auto in_place = a, out = z;
-      Tile(b.program, isa).run({3, columns}, operands(in_place, out).data(), false);
+      Machine(b.program, isa).run({3, columns}, operands(in_place, out).data(), false);
       double worst = 0;
       for (Index e = 0; e < 3 * columns; ++e) {
         double difference = std::fabs(in_place.get(e) - wanted[2].get(e)) + std::fabs(out.get(e) - wanted[3].get(e));
@@ -194,12 +194,12 @@ TEST_CASE("tile: same bits for any division of rows, any company, split or not")
       return b.program;
     };
     for_isas([&](Isa isa) {
-      Tile lonely(build(false), isa), crowded(build(true), isa);
+      Machine lonely(build(false), isa), crowded(build(true), isa);
       std::vector<std::vector<std::byte>> results;
       for (int way = 0; way < 5; ++way) {
         Buffer out(DType::f32, size), sums(DType::f32, static_cast<std::size_t>(rows)), extra(DType::f32, size);
-        TileOperand operands[] = {operand(x, {columns, 1}), operand(key, {columns, 1}), operand(out, {columns, 1}), operand(sums, {1, 0}),
-                                  operand(extra, {columns, 1})};
+        Operand operands[] = {operand(x, {columns, 1}), operand(key, {columns, 1}), operand(out, {columns, 1}), operand(sums, {1, 0}),
+                              operand(extra, {columns, 1})};
         operands[1].counter = 5;
         Shape space{rows / 4, 4, columns};
         for (auto& o : operands) o.strides[2] = o.strides[1], o.strides[1] = o.strides[0], o.strides[0] *= 4;
@@ -228,8 +228,8 @@ TEST_CASE("tile: one long row is spread over threads along its columns") {
   value = b.apply<op::Multiply>(value, b.load(b.operand(DType::boolean)));
   value = b.apply<op::Add>(value, b.add({.kind = Kind::normal, .operand = b.operand(DType::i64)}));
   b.store(value, b.operand(DType::f32));
-  TileOperand operands[] = {operand(x, {-2}, 2 * (columns - 1)), operand(mask, {1}), operand(key, {1}), operand(alone, {1})};
-  Tile tile(b.program);
+  Operand operands[] = {operand(x, {-2}, 2 * (columns - 1)), operand(mask, {1}), operand(key, {1}), operand(alone, {1})};
+  Machine tile(b.program);
   tile.run({columns}, operands, false);
   operands[3] = operand(split, {1});
   int before = threads();
@@ -253,10 +253,10 @@ TEST_CASE("tile: what is fetched ahead changes nothing, in the last tile either"
   value = b.apply<op::Add>(value, b.add({.kind = Kind::uniform, .operand = b.operand(DType::i64)}));
   b.store(value, b.operand(DType::f32));
   for_isas([&](Isa isa) {
-    Tile tile(b.program, isa);
+    Machine tile(b.program, isa);
     Buffer whole(DType::f32, size), by_rows(DType::f32, size);
-    TileOperand operands[] = {operand(x, {columns, 1}), operand(row, {0, 1}),       operand(table, {0, 1}),
-                              operand(index, {1, 0}),   operand(key, {columns, 1}), operand(whole, {columns, 1})};
+    Operand operands[] = {operand(x, {columns, 1}), operand(row, {0, 1}),       operand(table, {0, 1}),
+                          operand(index, {1, 0}),   operand(key, {columns, 1}), operand(whole, {columns, 1})};
     operands[2].rows = 5;
     operands[2].across = columns;
     tile.run({rows, columns}, operands, false);
@@ -270,18 +270,21 @@ TEST_CASE("tile: an extent of 0 does nothing") {
   Builder b;
   int x = b.load(b.operand(DType::f64));
   b.store(x, b.operand(DType::f64));
-  Tile tile(b.program);
-  TileOperand operands[2];
+  Machine tile(b.program);
+  Operand operands[2];
   tile.run({0, 5}, operands, true);
   tile.run({5, 0}, operands, true);
   tile.run({3, 0, 2}, operands, 0, 0);
 }
 
 TEST_CASE("tile: programs that break the rules are refused in words") {
+  TileProgram one;
+  one.operands = {DType::f32};
+  CHECK(test::error_text<ValueError>([&] { Tile(one, {1}, {}); }) == "tile: wrong number of operands: the program has 1, 0 are given");
   auto text = [](auto&& write) {
     Builder b;
     write(b);
-    return test::error_text<ValueError>([&] { Tile tile(b.program); });
+    return test::error_text<ValueError>([&] { Tile(b.program, {1}, std::vector<TileOperand>(b.program.operands.size())); });
   };
   CHECK(text([](Builder& b) { b.program.dtype = DType::i32; }) == "tile: programs compute in f32 or f64: dtype is i32");
   CHECK(text([](Builder& b) { b.apply<op::Tanh>(0); }) == "tile: value not made before its use: instruction 0 uses 0");

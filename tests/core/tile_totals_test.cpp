@@ -38,20 +38,20 @@ TEST_CASE("tile: totals are one chain a column, row after row, whatever the divi
           want[t].push_back(sum);
         }
       for_isas([&](Isa isa) {
-        Tile tile(b.program, isa);
+        Machine tile(b.program, isa);
         for (int way = 0; way < 4; ++way) {
           CAPTURE(columns);
           CAPTURE(way);
           auto totals = start;
           Buffer out(DType::f32, size);
           Index whole = rows * columns;
-          TileOperand operands[] = {operand(x, {step * whole, columns, 1}, first * whole),
-                                    operand(scale, {step * rows, 1, 0}, first * rows),
-                                    operand(row, {0, 0, 1}),
-                                    operand(totals, {0, 0, 1}),
-                                    operand(totals, {0, 0, 1}, most),
-                                    operand(totals, {0, 0, 1}, 2 * most),
-                                    operand(out, {step * whole, columns, 1}, first * whole)};
+          Operand operands[] = {operand(x, {step * whole, columns, 1}, first * whole),
+                                operand(scale, {step * rows, 1, 0}, first * rows),
+                                operand(row, {0, 0, 1}),
+                                operand(totals, {0, 0, 1}),
+                                operand(totals, {0, 0, 1}, most),
+                                operand(totals, {0, 0, 1}, 2 * most),
+                                operand(out, {step * whole, columns, 1}, first * whole)};
           Shape space{steps, rows, columns};
           set_threads(way == 3 ? 3 : 1);
           if (way == 0) tile.run(space, operands, false);
@@ -96,14 +96,14 @@ TEST_CASE("tile: each group of rows has totals of its own, the same whatever the
         const Index across = columns + 3, by_step = columns % 2 ? rows : 0;  // 0: rows along two axes that do not join
         const auto start = random_buffer(dtype, static_cast<std::size_t>(3 * groups * across), 77);
         for_isas([&](Isa isa) {
-          Tile tile(b.program, isa);
+          Machine tile(b.program, isa);
           for (int way = 0; way < 4; ++way) {
             CAPTURE(columns);
             CAPTURE(group);
             CAPTURE(way);
             Buffer totals = start, made(dtype, size);
-            std::vector<TileOperand> operands{operand(x, {rows * columns, columns, 1}), operand(scale, {by_step, 1, 0}),
-                                              operand(made, {rows * columns, columns, 1})};
+            std::vector<Operand> operands{operand(x, {rows * columns, columns, 1}), operand(scale, {by_step, 1, 0}),
+                                          operand(made, {rows * columns, columns, 1})};
             for (Index t = 0; t < 3; ++t) {
               operands.push_back(operand(totals, {0, 0, 1}, t * groups * across));
               operands.back().across = across;
