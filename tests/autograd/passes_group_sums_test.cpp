@@ -58,6 +58,44 @@ return %9, %16, %11, %19, %13
   }
 }
 
+TEST_CASE("passes: group sums: what is read otherwise, or sums otherwise, stays as it is") {
+  const auto x = leaf({3, 8, 4}), h = leaf({8, 4}), zero = leaf({4});
+  const auto groups = [&](const auto& body) {
+    auto [last, y] = scan(
+        [&](const Variables& s, const Variable& x) {
+          auto next = tanh(s[0] + x);
+          auto [total, y] = body(s[1], next, x);
+          return std::pair{Variables{next, total}, y};
+        },
+        Variables{h, zero}, x);
+    last.push_back(y);
+    return count(after(detail::group_sums, last), "sum_groups(");
+  };
+  using Two = std::pair<Variable, Variable>;
+  CHECK(groups([](auto& total, auto& next, auto&) { return Two{total + sum(next, 0), next}; }) == 1);
+  CHECK(groups([](auto& total, auto& next, auto&) { return Two{sum(next, 0) + total + sum(exp(next), 0), next}; }) == 2);
+  CHECK(groups([](auto& total, auto& next, auto&) { return Two{total + sum(next, 0), total}; }) == 0);
+  CHECK(groups([](auto& total, auto& next, auto&) {
+          auto more = total + sum(next, 0);
+          return Two{more, more};
+        }) == 0);
+  CHECK(groups([](auto& total, auto& next, auto&) {
+          auto more = sum(next, 0);
+          return Two{total + more, more};
+        }) == 0);
+  CHECK(groups([](auto& total, auto& next, auto&) {
+          auto more = sum(next, 0);
+          return Two{total + reshape(more, {4}), reshape(more, {2, 2})};
+        }) == 0);
+  CHECK(groups([](auto& total, auto& next, auto&) {
+          return Two{total + sum(next, 0) + sum(concatenate(Variables{next, next}, 0), 0), next};
+        }) == 0);
+  CHECK(groups([](auto& total, auto& next, auto& x) { return Two{total + sum(exp(x), 0), next}; }) == 0);  // hoist and sink see to it
+  CHECK(groups([](auto& total, auto& next, auto&) { return Two{total * 0.5 + sum(next, 0), next}; }) == 0);
+  CHECK(groups([](auto& total, auto& next, auto&) { return Two{total + max(next, 0), next}; }) == 0);
+  CHECK(groups([](auto& total, auto& next, auto&) { return Two{total + sum(reshape(next, {4, 8}), 1), next}; }) == 0);
+}
+
 TEST_CASE("passes: group sums: a loop over chunks of time goes on with the sums of its chunks") {
   auto program = [](const Checkpoint& checkpoint) {
     const auto x = leaf({8, 16, 4}), h = leaf({16, 4}), gain = leaf({4});
