@@ -84,8 +84,8 @@ TEST_CASE("passes: group sums: what is read otherwise, or sums otherwise, stays 
           return Two{total + more, more};
         }) == 0);
   CHECK(groups([](auto& total, auto& next, auto&) {
-          auto more = sum(next, 0);
-          return Two{total + reshape(more, {4}), reshape(more, {2, 2})};
+          auto more = reshape(sum(next, 0, true), {4});
+          return Two{total + more, more};
         }) == 0);
   CHECK(groups([](auto& total, auto& next, auto&) {
           return Two{total + sum(next, 0) + sum(concatenate(Variables{next, next}, 0), 0), next};
@@ -207,6 +207,28 @@ TEST_CASE("gradient of a loop: many rows a point of the batch, the same bits for
       CHECK(identical(got[i].value(), want[i].value()));
     }
   }
+  set_threads(before);
+}
+
+TEST_CASE("gradient of a loop: a bias whose rows are stacked all the same, the same bits for any team") {
+  const int before = threads();
+  Tensor start[] = {random::normal({64}), random::normal({6, 16, 64}), random::normal({16, 64})};
+  auto run = [&](int team) {
+    set_threads(team);
+    Variable bias(start[0]), x(start[1]), h(start[2]);
+    auto y = scan(
+                 [&](const Variable& h, const Variable& x) {
+                   auto next = tanh(sin(h) + bias + x);
+                   return std::pair{next, next};
+                 },
+                 h, x)
+                 .second;
+    auto g = detail::gradients(sum(square(y)), Variables{bias, x});
+    evaluate(g);
+    return g[0].value();
+  };
+  const auto want = run(1);
+  for (int team : {2, 3}) CHECK(identical(run(team), want));  // three threads sum behind the loop
   set_threads(before);
 }
 

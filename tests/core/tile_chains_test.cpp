@@ -222,3 +222,23 @@ TEST_CASE("tile: what a program was bound to is used again only where all is as 
     }
   });
 }
+
+TEST_CASE("tile: rows from one on are not those from another on that end where they do") {
+  constexpr Index rows = 200, columns = 16;
+  Builder b(DType::f32);
+  const int left = b.load(b.operand(DType::f32)), right = b.load(b.operand(DType::f32));
+  b.store(b.apply<op::Add>(left, right), b.operand(DType::f32));
+  auto x = random_buffer(DType::f32, rows * columns, 1), row = random_buffer(DType::f32, columns, 2);
+  Machine tile(b.program);
+  for (Index begin = 0; begin < rows; ++begin) {
+    Buffer out(DType::f32, rows * columns);
+    Operand operands[] = {operand(x, {columns, 1}), operand(row, {0, 1}), operand(out, {columns, 1})};
+    tile.run({rows, columns}, operands, begin, rows);
+    int wrong = 0;
+    for (Index i = 0; i < rows * columns; ++i) {
+      const auto sum = static_cast<float>(x.get(i)) + static_cast<float>(row.get(i % columns));
+      wrong += out.get(i) != (i < begin * columns ? 0.0 : static_cast<double>(sum));
+    }
+    CHECK(wrong == 0);
+  }
+}
