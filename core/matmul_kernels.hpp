@@ -49,7 +49,8 @@ struct ProductKernels {
   void (*copy)(Index rows, Index columns, const T* from, Index row, Index column, T* to, Index to_row);
   /// The same of columns with a unit stride, a panel's at most; each row is added to sums [columns], one after the other.
   void (*copy_adding)(Index rows, Index columns, const T* from, Index row, T* to, Index to_row, T* sums);
-  /// `rounds` rounds of independent multiply-adds on `values` (burst_values of them); a round is burst_flops operations.
+  /// `rounds` rounds of independent multiply-adds v = v * f + v, f the vector at `values` and v those behind it (burst_values in all); a
+  /// round is burst_flops operations.
   void (*burst)(Index rounds, T* values);
   Index burst_flops;
 };

@@ -6,9 +6,11 @@ namespace {
 struct Avx2 {
   using arch = xsimd::fma3<xsimd::avx2>;
   static constexpr int rows = 6, vectors = 2, registers = 16;
-  template <class B>
-  REWIND_INLINE static B multiply_add(B a, B b, B c) {
-    return xsimd::fma(a, b, c);
+  REWIND_INLINE static void accumulate(xsimd::batch<float, arch>& sum, xsimd::batch<float, arch> a, xsimd::batch<float, arch> b) {
+    asm("vfmadd231ps %2, %1, %0" : "+x"(sum.data) : "x"(a.data), "x"(b.data));
+  }
+  REWIND_INLINE static void accumulate(xsimd::batch<double, arch>& sum, xsimd::batch<double, arch> a, xsimd::batch<double, arch> b) {
+    asm("vfmadd231pd %2, %1, %0" : "+x"(sum.data) : "x"(a.data), "x"(b.data));
   }
 };
 }  // namespace

@@ -6,14 +6,11 @@ namespace {
 struct Avx512 {
   using arch = xsimd::avx512bw;
   static constexpr int rows = 8, vectors = 3, registers = 32;
-  // xsimd 8.1 multiplies, then adds here.
-  REWIND_INLINE static xsimd::batch<float, arch> multiply_add(xsimd::batch<float, arch> a, xsimd::batch<float, arch> b,
-                                                              xsimd::batch<float, arch> c) {
-    return _mm512_fmadd_ps(a, b, c);
+  REWIND_INLINE static void accumulate(xsimd::batch<float, arch>& sum, xsimd::batch<float, arch> a, xsimd::batch<float, arch> b) {
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum.data) : "v"(a.data), "v"(b.data));
   }
-  REWIND_INLINE static xsimd::batch<double, arch> multiply_add(xsimd::batch<double, arch> a, xsimd::batch<double, arch> b,
-                                                               xsimd::batch<double, arch> c) {
-    return _mm512_fmadd_pd(a, b, c);
+  REWIND_INLINE static void accumulate(xsimd::batch<double, arch>& sum, xsimd::batch<double, arch> a, xsimd::batch<double, arch> b) {
+    asm("vfmadd231pd %2, %1, %0" : "+v"(sum.data) : "v"(a.data), "v"(b.data));
   }
 };
 }  // namespace

@@ -7,8 +7,8 @@ struct Sse2 {
   using arch = xsimd::sse2;
   static constexpr int rows = 4, vectors = 2, registers = 16;
   template <class B>
-  REWIND_INLINE static B multiply_add(B a, B b, B c) {
-    return a * b + c;
+  REWIND_INLINE static void accumulate(B& sum, B a, B b) {
+    sum = a * b + sum;
   }
 };
 }  // namespace

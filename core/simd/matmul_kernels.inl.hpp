@@ -87,7 +87,7 @@ void tile(const ProductBlock<T>& block, Index k, const T* a, Index rest, const T
     for (int i = 0; i < R; ++i) {
       const B left(Columns ? a[i * a_row + s] : a[i]);
 #pragma GCC unroll 16
-      for (int v = 0; v < P * V; ++v) sum[i][v] = S::multiply_add(left, right[v], sum[i][v]);
+      for (int v = 0; v < P * V; ++v) S::accumulate(sum[i][v], left, right[v]);
     }
     b += b_row;
     if constexpr (!Columns) {
@@ -357,7 +357,7 @@ void copy(Index rows, Index columns, const T* from, Index row, Index column, T* 
   }
 }
 
-/// Twelve chains: three times the latency of a multiply-add on one port; with two operands they take fourteen of sixteen registers.
+/// Twelve chains: three times the latency of a multiply-add on one port; they leave registers for the other operand.
 inline constexpr int burst_chains = 12;
 inline constexpr int burst_unroll = 4;
 
@@ -365,22 +365,22 @@ template <class S, class T>
 void burst(Index rounds, T* values) {
   using B = Batch<S, T>;
   constexpr int L = lanes<S, T>;
-  const B scale = B::load_unaligned(values), shift = B::load_unaligned(values + L);
+  const B factor = B::load_unaligned(values);
   B sum[burst_chains];
 #pragma GCC unroll 16
-  for (int i = 0; i < burst_chains; ++i) sum[i] = B::load_unaligned(values + (i + 2) * L);
+  for (int i = 0; i < burst_chains; ++i) sum[i] = B::load_unaligned(values + (i + 1) * L);
   for (Index r = 0; r < rounds; ++r)
 #pragma GCC unroll 16
     for (int u = 0; u < burst_unroll; ++u)
 #pragma GCC unroll 16
-      for (int i = 0; i < burst_chains; ++i) sum[i] = S::multiply_add(sum[i], scale, shift);
+      for (int i = 0; i < burst_chains; ++i) S::accumulate(sum[i], sum[i], factor);
 #pragma GCC unroll 16
-  for (int i = 0; i < burst_chains; ++i) sum[i].store_unaligned(values + (i + 2) * L);
+  for (int i = 0; i < burst_chains; ++i) sum[i].store_unaligned(values + (i + 1) * L);
 }
 
 template <class S, class T>
 constexpr ProductKernels<T> product_kernels() {
-  static_assert((burst_chains + 2) * lanes<S, T> <= burst_values);
+  static_assert((burst_chains + 1) * lanes<S, T> <= burst_values);
   return {S::rows,    panel_columns<S, T>, takes_rows<S>, multiply<S, T>,
           copy<S, T>, copy_adding<S, T>,   burst<S, T>,   Index(2) * burst_chains * burst_unroll * lanes<S, T>};
 }
