@@ -39,8 +39,7 @@ thread_local Scratch left_scratch, right_scratch;
 
 constexpr Index line = 64;                 // of the cache, in bytes
 constexpr Index step_of_k = 704;           // of a packed right operand: C is read and written once for each
-constexpr Index rows_of_packed = 32;       // they and their rows of C stay close while the panels pass
-constexpr Index step_of_k_unpacked = 384;  // of a right operand that is packed panel by panel, which stay close;
+constexpr Index step_of_k_unpacked = 384;  // of a right operand that is packed as it is used, by panels that stay close;
 constexpr Index step_of_k_near = 256;      // and of one whose panels must stay in L1
 constexpr Index step_of_k_in_place = 16;   // C stays in L1 or L2 while a B from beyond them streams
 
@@ -50,38 +49,54 @@ Index equal_steps(Index k, Index most) {
   return ((k + steps - 1) / steps + 7) / 8 * 8;
 }
 
+/// Rows of A that stay close, with their rows of C, while panels pass that come from L2 or beyond.
+template <class T>
+Index rows_at_once(const ProductKernels<T>& kernels) {
+  return (32 + kernels.rows - 1) / kernels.rows * kernels.rows;
+}
+
 /// Half of L2: what is used again and again must fit there beside all that passes.
 Index cache_bytes() {
   static const Index cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
   return std::clamp<Index>(cache / 2, 128 << 10, 1 << 20);
 }
 
-/// Columns of B that are packed at a time, where it is packed as it is used: a panel, which stays in L1. Several where pieces of its rows
-/// would be no longer than a line of the cache, or would share lines with their neighbours.
+/// Whether tiles are a line of the cache wide. A row of A serves few columns then, so where B is packed as it is used, some panels of it
+/// stay in L2, and few rows of A at a time pass over them all. Wide tiles take one panel, which stays in L1, and all rows of A that L2
+/// holds.
 template <class T>
-Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
-  const bool astride = b.row * Index(sizeof(T)) % line != 0, narrow = kernels.columns * Index(sizeof(T)) <= line;
-  return b.column == 1 && (astride || narrow) ? 4 * kernels.columns : kernels.columns;
+bool narrow(const ProductKernels<T>& kernels) {
+  return kernels.columns * Index(sizeof(T)) <= line;
 }
 
-/// Rows of B that are packed at a time, at most. Narrow tiles read their panel from L1 or wait; packing a transposed B takes some of L1.
+/// Columns of B that are packed at a time, where it is packed as it is used: four panels of narrow tiles, and where pieces of its rows
+/// would share lines with their neighbours.
 template <class T>
-Index unpacked_step_of_k(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
-  return b.column == 1 && kernels.columns * Index(sizeof(T)) > line ? step_of_k_unpacked : step_of_k_near;
+Index columns_at_once(const ProductKernels<T>& kernels, const GroupedMatrix<T>& b) {
+  const bool astride = b.column == 1 && b.row * Index(sizeof(T)) % line != 0;
+  return astride || narrow(kernels) ? 4 * kernels.columns : kernels.columns;
+}
+
+/// Rows of B that are packed at a time, at most. Packing a transposed B takes some of L1. Panels that are read from L2 anyway may be longer
+/// where a thread's part of C would come from beyond it.
+template <class T>
+Index unpacked_step_of_k(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
+  if (!narrow(kernels)) return p.b.column == 1 ? step_of_k_unpacked : step_of_k_near;
+  return p.m * p.n * Index(sizeof(T)) > 2 * cache_bytes() * parts ? step_of_k : step_of_k_unpacked;
 }
 
 template <class T>
 class Part {
  public:
-  /// Of columns that are used again: those that the thread reads in turn, among them these.
-  Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns, Share among)
+  /// Of columns that are used again: those that the thread reads in turn, among them these. So many parts share the product.
+  Part(const ProductKernels<T>& kernels, const Product<T>& product, Share rows, Share columns, Share among, int parts = 1)
       : kernels_(kernels),
         p_(product),
         m0_(rows.begin),
         m_(rows.end - rows.begin),
         n0_(columns.begin),
         n_(columns.end - columns.begin),
-        k_step_(equal_steps(p_.k, unpacked_step_of_k(kernels, p_.b))),
+        k_step_(equal_steps(p_.k, unpacked_step_of_k(kernels, p_, parts))),
         i_step_(row_step(k_step_)),
         down_((m_ + i_step_ - 1) / i_step_),
         far_end_(product.panels && p_.k * (among.end - among.begin) * Index(sizeof(T)) > cache_bytes() ? among.end : 0) {}
@@ -140,8 +155,11 @@ class Part {
           pieces += next[pieces].rows > 0;
         }
         fetches_ = {next, pieces};
+        if (!direct()) lay_out(at.i, at.m, at.k0, at.k);
+        const bool far = narrow(kernels_) && at.m * at.k > near_elements();
+        const Index rows = far ? equal_rows(at.m, rows_at_once(kernels_)) : at.m;
         if (j == at.j) turns.wait(turn);
-        multiply(at.i, at.m, at.k0, at.k, j, n, panels, width, at.k * width);
+        for (Index i = 0; i < at.m; i += rows) multiply(at.i + i, std::min(rows, at.m - i), at.k0, at.k, j, n, panels, width, at.k * width);
       }
       turns.finish(turn);
     }
@@ -152,11 +170,20 @@ class Part {
   bool direct() const { return (p_.a.row == 1 && p_.a.group >= p_.k) || (kernels_.takes_rows && p_.a.column == 1); }
   T* c(Index i, Index j) const { return p_.c + i * p_.c_row + j; }
 
-  /// Rows of A that go over panels that must be packed again for others: what L2 takes, or a quarter more, in equal blocks.
-  Index row_step(Index k) const {
-    const Index tile = kernels_.rows, most = std::max(4 * tile, cache_bytes() / Index(sizeof(T)) / k) * 5 / 4;
-    const Index blocks = std::max<Index>(1, (m_ + most - 1) / most), rows = (m_ + blocks - 1) / blocks;
+  /// Rows of equal blocks of whole tiles: `most`, or as many more as round them up.
+  Index equal_rows(Index m, Index most) const {
+    const Index tile = kernels_.rows, blocks = std::max<Index>(1, (m + most - 1) / most), rows = (m + blocks - 1) / blocks;
     return std::max(tile, (rows + tile - 1) / tile * tile);
+  }
+
+  /// Elements of A that stay in L2 while panels pass: what it takes, or a quarter more.
+  static Index near_elements() { return cache_bytes() / Index(sizeof(T)) * 5 / 4; }
+
+  /// Rows of A that go over panels that must be packed again for others, in equal blocks: what L2 takes. Of narrow tiles as many as make
+  /// the packing a small part.
+  Index row_step(Index k) const {
+    constexpr Index many = 1024;
+    return equal_rows(m_, narrow(kernels_) ? many : std::max<Index>(5 * kernels_.rows, near_elements() / k));
   }
 
   void multiply(Index i, Index m, Index k0, Index k, Index j, Index n, const T* b, Index b_row, Index b_panel) {
@@ -164,7 +191,7 @@ class Part {
     a.data += i * a.column;
     Index first = k0;
     if (!direct()) {
-      a = {packed_left(i, m, k0, k), 1, left_row(k), k, 0};
+      a = {lay_out(i, m, k0, k), 1, left_row(k), k, 0};
       first = 0;
     }
     kernels_.multiply({m, n, k, a, first, b, b_row, b_panel, c(i, j), p_.c_row, p_.accumulate || k0 > 0, std::max<Index>(far_end_ - j, 0),
@@ -174,13 +201,13 @@ class Part {
   /// Elements of a packed row of A: off the powers of two, whose rows would meet in one set of the cache.
   static Index left_row(Index k) { return (k + 15) / 16 * 16 + 16; }
 
-  /// Rows i .. i+m-1, columns k0 .. k0+k-1 of A, one row after the other; packed again only where it is another block than the last.
-  const T* packed_left(Index i, Index m, Index k0, Index k) {
+  /// Rows i .. i+m-1, columns k0 .. k0+k-1 of A, one row after the other; laid out again only where they are not part of what was last.
+  const T* lay_out(Index i, Index m, Index k0, Index k) {
     const Index a_row = left_row(k);
+    if (k0 == laid_k_ && laid_.begin <= i && i + m <= laid_.end) return left_scratch.elements<T>(0) + (i - laid_.begin) * a_row;
     T* a = left_scratch.elements<T>(m * a_row);
-    if (i == left_row_ && k0 == left_k_) return a;
-    left_row_ = i;
-    left_k_ = k0;
+    laid_ = {i, i + m};
+    laid_k_ = k0;
     for (Index s = 0; s < k;) {
       const Index r = (k0 + s) % p_.a.group, count = std::min(k - s, p_.a.group - r);
       kernels_.copy(m, count, p_.a.at(k0 + s, i), p_.a.column, p_.a.row, a + s, a_row);
@@ -193,11 +220,11 @@ class Part {
     const Index panel = p_.k * kernels_.columns;
     if (m_ == p_.m && n_ == p_.n) fetches_ = {p_.ahead.data(), Index(p_.ahead.size())};
     const T* b = p_.panels + n0_ / kernels_.columns * panel;
-    const Index step = equal_steps(p_.k, step_of_k);
-    for (Index i = 0; i < m_; i += rows_of_packed)
+    const Index rows = equal_rows(m_, rows_at_once(kernels_)), step = equal_steps(p_.k, step_of_k);
+    for (Index i = 0; i < m_; i += rows)
       for (Index k0 = 0; k0 < p_.k; k0 += step)
-        multiply(m0_ + i, std::min(rows_of_packed, m_ - i), k0, std::min(step, p_.k - k0), n0_, n_, b + k0 * kernels_.columns,
-                 kernels_.columns, panel);
+        multiply(m0_ + i, std::min(rows, m_ - i), k0, std::min(step, p_.k - k0), n0_, n_, b + k0 * kernels_.columns, kernels_.columns,
+                 panel);
   }
 
   /// Rows k0 .. k0+k-1, columns j .. j+n-1 of a matrix with a unit stride as memory; none where they lie in other ways than evenly.
@@ -240,7 +267,8 @@ class Part {
   Index k_step_, i_step_, down_;  ///< where B is packed as it is used: blocks of k and of rows, and how many of these
   Index far_end_;                 ///< of columns of a packed B that does not stay in L2
   Fetches fetches_;               ///< of the products of blocks
-  Index left_row_ = -1, left_k_ = -1;
+  Share laid_{0, 0};              ///< rows of A that are laid out,
+  Index laid_k_ = -1;             ///< from this column on
 };
 
 }  // namespace
@@ -274,8 +302,8 @@ namespace {
 /// Panels that all can read: the threads take runs of the cells of a grid, along its rows.
 template <class T>
 void take_cells(const ProductKernels<T>& kernels, const Product<T>& p, int parts) {
-  constexpr Index height = rows_of_packed, cells_a_thread = 128;
-  const Index down = (p.m + height - 1) / height, panels = (p.n + kernels.columns - 1) / kernels.columns;
+  constexpr Index cells_a_thread = 128;
+  const Index height = rows_at_once(kernels), down = (p.m + height - 1) / height, panels = (p.n + kernels.columns - 1) / kernels.columns;
   const Index most = std::min(panels, 1 + cells_a_thread * parts / down), width = (panels + most - 1) / most * kernels.columns;
   const Index across = (p.n + width - 1) / width;
   auto share = [](Index begin, Index count, Index size, Index n) { return Share{begin * size, std::min((begin + count) * size, n)}; };
@@ -297,12 +325,12 @@ void take_turns(const ProductKernels<T>& kernels, const Product<T>& p, int parts
   constexpr Index turns_a_thread = 32, most = 4;  // panels
   auto ratio = [](Index a, Index b) { return (a + b - 1) / b; };
   const Index lanes = line / Index(sizeof(T)), share = ratio(ratio(p.n, lanes), parts) * lanes;  // the largest
-  const Index panels = ratio(share, kernels.columns), steps = ratio(p.k, unpacked_step_of_k(kernels, p.b));
+  const Index panels = ratio(share, kernels.columns), steps = ratio(p.k, unpacked_step_of_k(kernels, p, parts));
   const Index worth = std::max(panels * steps / turns_a_thread, columns_at_once(kernels, p.b) / kernels.columns);
   const Index group = std::min(worth, std::clamp<Index>(panels / most, 1, most)) * kernels.columns;
-  const Share rows{0, p.m}, columns{0, p.n};
-  Turns turns(ratio(share, group), Part<T>(kernels, p, rows, columns).blocks(), parts);
-  parallel(parts, [&](int part) { Part<T>(kernels, p, rows, columns).unpacked(turns, group, part); });
+  auto whole = [&] { return Part<T>(kernels, p, {0, p.m}, {0, p.n}, {0, p.n}, parts); };
+  Turns turns(ratio(share, group), whole().blocks(), parts);
+  parallel(parts, [&](int part) { whole().unpacked(turns, group, part); });
 }
 
 /// Products of few rows follow each other in a loop, so the columns of B that a thread takes are the same each time, and may stay in its

@@ -130,6 +130,38 @@ TEST_CASE_TEMPLATE("matmul: sizes past every block of the caches are the same ch
     CHECK(differences<T>(isa, 7, 400, 300) == "");
     CHECK(differences<T>(isa, 300, 21, 270) == "");
     CHECK(differences<T>(isa, 3, 1030, 1030) == "");
+    CHECK(differences<T>(isa, 1100, 21, 90) == "");
+  });
+}
+
+TEST_CASE_TEMPLATE("matmul: blocks of rows that outgrow the cache have the bits of a packed product", T, float, double) {
+  each_isa([](Isa isa) {
+    const auto& kernels = detail::product_table(isa).of<T>();
+    for (auto [m, n, k] : {std::array<Index, 3>{400, 400, 750}, {330, 70, 450}, {1100, 150, 720}}) {
+      const auto a = numbers<T>(m * k, 1), b = numbers<T>(k * n, 2), c = numbers<T>(m * n, 3);
+      std::vector<T> panels(static_cast<std::size_t>(detail::panel_elements(kernels, k, n)));
+      detail::fill_panels(kernels, {b.data(), n, 1, k, 0}, 0, k, 0, n, panels.data(), k * kernels.columns);
+      const Product<T> packed{m, n, k, {a.data(), 1, k, k, 0}, {}, panels.data(), nullptr, 0, true};
+      const auto expected = run(kernels, packed, c);
+      for (int left = 0; left < 3; ++left)
+        for (int right = 0; right < 3; ++right) {
+          const Laid<T> la(a, m, k, left), lb(b, k, n, right);
+          CAPTURE(forms[left]);
+          CAPTURE(forms[right]);
+          CHECK(same(run(kernels,
+                         {m,
+                          n,
+                          k,
+                          {la.memory.data(), la.column, la.row, k, 0},
+                          {lb.memory.data(), lb.row, lb.column, k, 0},
+                          nullptr,
+                          nullptr,
+                          0,
+                          true},
+                         c),
+                     expected));
+        }
+    }
   });
 }
 
