@@ -73,34 +73,8 @@ void Run::tile(Index before, Index row, Index rows) {
     for (Index column = 0; column < columns_; column += tile_columns_) {
       move_to(points, column);
       const Index columns = std::min(tile_columns_, columns_ - column);
-      if (far_) look_ahead(rows, columns, points.end - points.begin);
       play(points, before + row, rows, columns, column);
     }
-  }
-}
-
-/// Operands whose tiles lie end to end; the processor sees to what it can of others. Past the last tile it fetches in vain, and no harm.
-void Run::look_ahead(Index rows, Index columns, Index steps) {
-  pieces_.clear();
-  Index lines = 0;
-  for (const auto& m : memory_) {
-    if (!m.walked || m.column != 1 || (columns == columns_ && m.row != columns_)) continue;
-    const Index bytes = rows * columns * m.size, line = 64;
-    pieces_.push_back({reinterpret_cast<const std::byte*>(m.place) + bytes, bytes / line});
-    lines += bytes / line;
-  }
-  lines_a_step_ = lines / steps + 1;
-}
-
-void Run::fetch_some() {
-  auto& pieces = pieces_;
-  for (Index left = lines_a_step_; left > 0 && !pieces.empty();) {
-    auto& piece = pieces.back();
-    const Index lines = std::min(left, piece.lines);
-    for (Index i = 0; i < lines; ++i, piece.at += 64) __builtin_prefetch(piece.at, 0, 2);
-    left -= lines;
-    piece.lines -= lines;
-    if (piece.lines == 0) pieces.pop_back();
   }
 }
 
@@ -120,7 +94,6 @@ void Run::add_groups(const Bound& b, Index row, Index rows, Index columns) {
 
 void Run::play(const List& list, Index row, Index rows, Index columns, Index column) {
   for (int n = list.begin; n < list.end; ++n) {
-    if (far_) fetch_some();
     const Bound& b = steps_[n];
     Index r = b.one_row ? 1 : rows, c = b.one_column || b.narrow ? 1 : columns;
     switch (b.kind) {

@@ -77,15 +77,12 @@ void Run::bind_to(const Plan& plan, const simd::TileKernels::Set& kernels, Index
     const auto& operand = plan.operands[o];
     m.random = plan.random[o];
     m.size = m.random ? 1 : size_of(plan.program.operands[o]);
-    m.walked = !m.random;
     m.data = places[o].data;
     m.across = operand.across;
     m.rows = operand.rows;
     for (int i = 0; i + 1 < rank; ++i) m.stride[i] = operand.strides[i];
     m.column = rank ? operand.strides[rank - 1] : 0;
   }
-  for (const auto& i : plan.code)
-    if (i.kind == Kind::gather) memory_[static_cast<std::size_t>(i.operand)].walked = false;
   collapse();
   choose();
   serial_ = plan.serial;
@@ -137,11 +134,6 @@ void Run::choose() {
   tile_columns_ = chunks ? target : columns_;
   tile_rows_ = chunks ? 1 : std::clamp<Index>(target / columns_, 1, plan_->any_narrow ? 256 : target);
   tile_rows_ = std::min(tile_rows_, extent_[axes_ - 1]);
-  constexpr Index l2 = 4 << 20;  // bytes, of a large one
-  Index bytes = 0;
-  for (const auto& m : memory_)
-    if (m.walked && m.column == 1 && m.row != 0) bytes += extent_[axes_ - 1] * columns_ * m.size;
-  far_ = bytes >= l2 && (chunks || schedule_->phases.size() == 1);  // else one tile's phases would fetch what L2 has no place for
   register_stride_ = (tile_rows_ * tile_columns_ * size_ + 127) / 64 * 64;
   narrow_stride_ = (tile_rows_ * size_ + 63) / 64 * 64;
   registers_ = registers.reserve(register_stride_ * schedule_->registers + narrow_stride_ * plan_->narrows);

@@ -16,7 +16,6 @@ struct Memory {
   Index across = 0, rows = 0;       ///< of TileOperand
   void* data = nullptr;             ///< as given: random keys, and what aliases what
   bool random = false;              ///< a key
-  bool walked = true;               ///< its elements lie where the strides say: neither rows by index nor random numbers
 };
 
 /// A step with kernel, registers and memory bound.
@@ -58,12 +57,6 @@ struct Location {
   bool one_column = false;
 };
 
-/// Memory without gaps that the next tile touches.
-struct Piece {
-  const std::byte* at;
-  Index lines;  ///< of the cache
-};
-
 /// A plan bound to some of its rows or columns: schedule, registers, kernels. Each thread keeps some, for in a loop a plan runs again, at
 /// other addresses: those alone are set anew then. Nothing is allocated where the one before needed as much.
 class Run {
@@ -92,8 +85,6 @@ class Run {
   void tile(Index before, Index row, Index rows);
   void play(const List& list, Index row, Index rows, Index columns, Index column);
   void add_groups(const Bound& b, Index row, Index rows, Index columns);
-  void look_ahead(Index rows, Index columns, Index steps);
-  void fetch_some();
 
   const Plan* plan_ = nullptr;
   const simd::TileKernels::Set* kernels_ = nullptr;
@@ -105,7 +96,6 @@ class Run {
   std::vector<Patch> patches_;
   int step_count_ = 0, patch_count_ = 0;
   std::vector<List> lists_;  ///< two a phase: rows, points
-  std::vector<Piece> pieces_;
   std::vector<Location> location_;
   DType dtype_ = DType::f32;
   Index size_ = 0;                   ///< bytes of an element of a register
@@ -114,8 +104,6 @@ class Run {
   Index columns_ = 1, begin_ = 0, end_ = 0;
   Index first_ = 0;  ///< row of the whole space
   bool safe_ = false;
-  bool far_ = false;  ///< what it touches lies beyond L2: each tile fetches what the next one touches
-  Index lines_a_step_ = 0;
   const Schedule* schedule_ = nullptr;
   const std::vector<Hazard>* hazards_ = nullptr;
   Index tile_rows_ = 1, tile_columns_ = 1, register_stride_ = 0, narrow_stride_ = 0;
