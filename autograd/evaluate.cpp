@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <rewind/autograd/passes/passes.hpp>
+#include <rewind/autograd/place.hpp>
 #include <rewind/autograd/plan.hpp>
+#include <rewind/autograd/run_plan.hpp>
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/core/format.hpp>
@@ -144,7 +146,8 @@ Program build(const Collected& found, const Numbering& numbering, const List<Val
   return p;
 }
 
-std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Numbering& numbering, const List<Value*>& outputs) {
+std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Numbering& numbering, const List<Value*>& outputs,
+                                const GivenUp& given_up) {
   auto there = tape.plans.find(tape.key);
   if (there != tape.plans.end()) {
     ++tape.statistics.hits;
@@ -153,7 +156,7 @@ std::shared_ptr<Plan> find_plan(Tape& tape, const Collected& found, const Number
   }
   Program program = build(found, numbering, outputs);
   program.closures.clear();  // bound at each run
-  auto plan = make_plan(std::move(program));
+  auto plan = make_plan(std::move(program), {.given_up = given_up.output_of()});
   ++tape.statistics.plans;
   tape.drop_plans(tape.plan_limit - 1);
   auto place = tape.plans.emplace(std::move(tape.key), Tape::CachedPlan{plan, {}}).first;
@@ -172,53 +175,6 @@ struct Running {
   explicit Running(Tape& t) : tape(t) { tape.running = true; }
   ~Running() { tape.running = false; }
 };
-
-/// Runs a plan; gives each output's storage and byte offset.
-List<std::pair<StorageRef, Index>> run(const Plan& plan, const List<Value*>& inputs, const List<CustomCall*>& customs) {
-  if (plan.splits) wake_team();
-  List<Binding> bound(inputs.size());
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    Value* v = inputs[i];
-    if (v->number_set) {
-      bound[i].data = reinterpret_cast<std::byte*>(&v->number);
-    } else {
-      bound[i] = {v->storage->data() + v->offset, v->storage.get()};
-    }
-  }
-  List<std::pair<StorageRef, Index>> results(plan.outputs.size());
-  List<std::byte*> outputs(plan.outputs.size());
-  for (std::size_t o = 0; o < outputs.size(); ++o) {
-    const Buffer& b = plan.buffers[plan.outputs[o].buffer];
-    if (b.kind != Buffer::Kind::output || b.index != static_cast<int>(o)) continue;
-    results[o].first = StorageRef::allocate(b.bytes);
-    outputs[o] = results[o].first->data();
-  }
-  auto arena = StorageRef::allocate(std::max<Index>(plan.arena_bytes, 64));
-  List<std::byte*> base(plan.buffers.size());
-  plan.bind(bound, outputs, arena->data(), base.data());
-  List<const PackedMatrix*> packs(plan.packs.size());
-  std::vector<std::unique_ptr<PackedMatrix>> own;
-  Frame frame;
-  plan.pack(bound, packs.data(), own, 1, frame);
-  frame.base = base.data();
-  frame.inputs = bound.data();
-  frame.packs = packs.data();
-  frame.customs = customs.data();
-  plan.run(frame);
-  for (std::size_t o = 0; o < results.size(); ++o) {
-    const Slot& s = plan.outputs[o];
-    const Buffer& b = plan.buffers[s.buffer];
-    if (results[o].first) continue;
-    Index offset = s.offset * size_of(s.type.dtype);
-    if (b.kind == Buffer::Kind::input) {
-      Value* v = inputs[static_cast<std::size_t>(b.index)];
-      results[o] = {v->storage, v->offset + offset};
-    } else {
-      results[o] = {results[static_cast<std::size_t>(b.index)].first, offset};
-    }
-  }
-  return results;
-}
 
 /// The value is known: it leaves the list of what is pending, and lets its history go if there is none to keep.
 void settle(Tape& tape, Value* v, StorageRef storage, Index offset) {
@@ -239,7 +195,7 @@ void forget(Value* v) {
 
 }  // namespace
 
-void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) {
+void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep, std::span<Value* const> old) {
   auto& tape = tape_of_thread();
   tape.free_orphans();
   keep &= !tape.no_grad;
@@ -297,12 +253,13 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   for (Value* v : outputs) tape.key.push_back(static_cast<std::uint64_t>(v->slot));
   tape.key.push_back(static_cast<std::uint64_t>(threads()));  // which sink looks at
   if (PassSet left_out = passes_left_out()) tape.key.push_back(~std::uint64_t{left_out});
+  const GivenUp given_up(found.nodes, numbering.next, numbering.inputs, outputs, roots, old, tape.key);
 
   List<std::pair<StorageRef, Index>> results;
   try {
-    auto plan = find_plan(tape, found, numbering, outputs);
+    auto plan = find_plan(tape, found, numbering, outputs, given_up);
     Running running(tape);
-    results = run(*plan, numbering.inputs, customs);
+    results = run_plan(*plan, numbering.inputs, customs, given_up);
     ++tape.statistics.runs;
   } catch (...) {  // what failed is tried again only if it is asked for, not because somebody still holds it
     for (Value* v : outputs)
@@ -315,6 +272,13 @@ void evaluate_pending(const char* op, std::span<Value* const> roots, bool keep) 
   for (const auto& r : residuals) r->node->rest().kept.emplace_back(r->output, r->storage);
   for (Value* v : outputs) forget(v);
   tape.forget_stand_ins();
+}
+
+void evaluate_over(std::span<const Variable> results, std::span<const Variable* const> old) {
+  List<Value*> roots, given;
+  for (const auto& v : results) roots.push_back(v.handle());
+  for (const Variable* v : old) given.push_back(v->handle());
+  evaluate_pending("evaluate", roots, true, given);
 }
 
 void evaluate(const char* op, Value* value) { evaluate_pending(op, std::span<Value* const>(&value, 1), true); }

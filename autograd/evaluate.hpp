@@ -7,8 +7,9 @@
 namespace rw::detail {
 
 /// Computes what is pending of some values, and every other pending value that somebody holds. `keep` stores what the first gradient of
-/// what is computed will read. Throws TapeError inside the body of a scan.
-void evaluate_pending(const char* op, std::span<Value* const> values, bool keep);
+/// what is computed will read. `old`, if any, stands beside each value: the one it is for, which may be given up (evaluate_over). Throws
+/// TapeError inside the body of a scan.
+void evaluate_pending(const char* op, std::span<Value* const> values, bool keep, std::span<Value* const> old = {});
 void evaluate(const char* op, Value* value);
 
 /// The graph behind some values as a program, its leaves as inputs; evaluated values are inputs too unless `through`.

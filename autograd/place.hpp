@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <rewind/autograd/variable.hpp>
+#include <span>
 
 namespace rw::detail {
 
@@ -26,6 +27,10 @@ void attach(const Variable& leaf, Place* place);
 Place* make_place(const Tensor& value);
 /// Gives a place a new leaf.
 void rebind(Place* place, Variable leaf) noexcept;
+/// Computes the results. Each may be written over the old variable beside it, of the same type, whose value is lost then, as it is if the
+/// memory for another is missing: if nobody but this variable and the computation holds that value or its memory, if what reads it has been
+/// done when the result is written, and if the computation cannot fail on its data.
+void evaluate_over(std::span<const Variable> results, std::span<const Variable* const> old);
 /// A list of fields names this place.
 void list_place(Place* place);
 /// A place made by this thread that has a gradient and that no list of fields names; nullptr if there is none.

@@ -6,6 +6,7 @@
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
+#include <utility>
 
 namespace rw::detail {
 
@@ -105,6 +106,7 @@ void Lowering::run() {
   copy_outputs();
   look_ahead();
   layout();
+  keep_inputs();
 }
 
 bool Lowering::place(int value, Slot slot) {
@@ -279,13 +281,18 @@ int Lowering::pack_request(const Slot& b, DType dtype, Index k, Index n, Index r
   return static_cast<int>(plan_.packs.size()) - 1;
 }
 
-void Lowering::may_overwrite(const Slot& to, const Slot& from) {
+bool Lowering::may_overwrite(const Slot& to, const Slot& from) {
   auto whole = [&](const Slot& s) {
-    const Buffer& b = plan_.buffers[s.buffer];
-    return b.kind == Buffer::Kind::arena && s.offset == 0 && s.dynamic.empty() && s.type.shape.size() * size_of(s.type.dtype) == b.bytes;
+    return s.offset == 0 && s.dynamic.empty() && s.type.shape.size() * size_of(s.type.dtype) == plan_.buffers[s.buffer].bytes;
   };
-  if (whole(to) && whole(from) && plan_.buffers[to.buffer].bytes == plan_.buffers[from.buffer].bytes)
-    plan_.buffers[to.buffer].over = from.buffer;
+  Buffer &target = plan_.buffers[to.buffer], &source = plan_.buffers[from.buffer];
+  using enum Buffer::Kind;
+  const bool temporary = target.kind == arena && source.kind == arena, given = target.kind == output && source.kind == input &&
+                                                                               std::cmp_less(source.index, options_.given_up.size()) &&
+                                                                               options_.given_up[source.index] == target.index;
+  if (!(temporary || given) || !whole(to) || !whole(from) || target.bytes != source.bytes) return false;
+  target.over = from.buffer;
+  return true;
 }
 
 void Lowering::emit(std::unique_ptr<Step> step, std::span<const Slot> slots) {
@@ -319,6 +326,28 @@ void Lowering::copy_outputs() {
     } else {
       emit_copy(lies, own);
     }
+  }
+}
+
+namespace {
+
+/// Whether a run may throw for its data: rows by index, custom operations.
+bool may_fail(const Program& program) {
+  return std::any_of(program.code.begin(), program.code.end(), [](const Instruction& i) {
+    const bool rows = i.op == &gather_operator || i.op == &scatter_add_operator || i.op == &scatter_add_steps_operator;
+    return rows || i.op->closures(i.body.get()) > 0 || (i.body && may_fail(i.body->program));
+  });
+}
+
+}  // namespace
+
+/// An input is not given up if it is read later, or shown by an output; nor is any if a run may fail on its data when it has written some.
+void Lowering::keep_inputs() {
+  const bool fails = may_fail(program);
+  for (auto& b : plan_.buffers) {
+    if (b.kind != Buffer::Kind::output || b.over < 0) continue;
+    const bool shown = std::any_of(plan_.outputs.begin(), plan_.outputs.end(), [&](const Slot& s) { return s.buffer == b.over; });
+    if (fails || shown || plan_.buffers[b.over].last != b.first) b.over = -1;
   }
 }
 

@@ -109,7 +109,7 @@ struct Buffer {
   Index bytes = 0;
   int first = -1, last = -1;  ///< steps that use it
   Index offset = 0;           ///< in the arena
-  int over = -1;              ///< a buffer whose place it may take if that one's last step is its first
+  int over = -1;              ///< a buffer whose place it may take: of the arena; of an output, an input that is given up
 };
 
 /// A buffer that a later step of a loop's plan touches.
@@ -159,7 +159,8 @@ struct Plan {
 struct PlanOptions {
   bool own_outputs = false;  ///< every output in a buffer of its own, as the loop of a scan needs; otherwise it may be a view of an input
   int constants_from = 0;    ///< inputs from this one on do not change while the plan is run again and again: their packs may be kept
-  std::vector<int> over;     ///< of each input: the output that may be written over it, -1 for none; empty: there are none
+  std::vector<int> over{};   ///< of each input: the output that may be written over it, -1 for none; empty: there are none
+  std::vector<int> given_up{};  ///< the same of inputs that a run may give up, or may not: Buffer::over of the output says which can be
 };
 
 /// Makes a plan of a program: passes, lowering, layout of the arena.
@@ -217,8 +218,9 @@ class Lowering {
     emit(std::make_unique<Call>(std::move(run)), std::span(slots.begin(), slots.size()));
   }
   const Buffer& buffer(const Slot& slot) const { return plan_.buffers[slot.buffer]; }
-  /// Lets the step that first writes `to` write it over `from`, if both lie in the arena, are as long, and nobody reads `from` later.
-  void may_overwrite(const Slot& to, const Slot& from);
+  /// Lets the step that first writes `to` write it over `from`, if nobody reads `from` later, and both are as long and lie in the arena, or
+  /// are an output and the input that is given up for it. False if they are neither.
+  bool may_overwrite(const Slot& to, const Slot& from);
   /// Chooses the place of a value that has none yet and whose producer can write anywhere; false otherwise.
   bool place(int value, Slot slot);
 
@@ -230,6 +232,7 @@ class Lowering {
   void copy_outputs();
   void look_ahead();
   void layout();
+  void keep_inputs();
   int new_buffer(Buffer::Kind kind, int index, Index bytes);
   Slot dense_slot(int buffer, const Type& type) const;
 

@@ -165,8 +165,9 @@ class Builder {
       const auto o = static_cast<std::size_t>(program_.code[static_cast<std::size_t>(load)].operand);
       const int buffer = slots_[o].buffer;
       const auto readers = std::count_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.buffer == buffer; });
-      if (readers == 1 && slots_[o].type.dtype == slots_[result].type.dtype && same(operands_[o], operands_[result]))
-        return l_.may_overwrite(slots_[result], slots_[o]);
+      if (readers == 1 && slots_[o].type.dtype == slots_[result].type.dtype && same(operands_[o], operands_[result]) &&
+          l_.may_overwrite(slots_[result], slots_[o]))
+        return;
     }
   }
 

@@ -60,9 +60,9 @@ rw::detail::List<OptimizerBase::Update> OptimizerBase::record(const Variable& sc
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const auto& [parameter, group, slots] = entries_[i];
     const Variable &p = parameter.place.value(), &gradient = parameter.place.gradient();
-    if (gradient.empty() || parameter.place.frozen() || p.size() == 0) continue;
+    if (!entries_[i].active()) continue;
     Variable g = gradient;
-    if (!scale.empty()) g *= scale.dtype() == g.dtype() ? scale : cast(scale, g.dtype());
+    if (!scale.empty()) g *= scale;
     if (clip_value_ > 0) g = clamp(g, -clip_value_, clip_value_);
     Update u{i, {}, slots};
     u.value = update(group, p, g, u.slots, {k, base_rate(group) * factor});
@@ -79,59 +79,54 @@ rw::detail::List<OptimizerBase::Update> OptimizerBase::record(const Variable& sc
   return updates;
 }
 
-void OptimizerBase::step() {
-  check_places();
-  NoGrad guard;
-  auto active = [](const Entry& e) {
-    return !e.parameter.place.gradient().empty() && !e.parameter.place.frozen() && e.parameter.place.value().size() > 0;
-  };
+double OptimizerBase::norm_of_gradients() const {
   Variable squares;
   for (const auto& e : entries_) {
-    if (!active(e)) continue;
+    if (!e.active()) continue;
     auto s = sum(square(e.parameter.place.gradient()));
     squares = squares.empty() ? s : squares + s;
   }
-  double norm = 0;
-  rw::detail::List<Update> updates;
-  auto run = [&](const Variable& scale) {
-    updates = record(scale);
-    rw::detail::List<Variable> all;
-    for (const auto& u : updates) {
-      all.push_back(u.value);
-      all.insert(all.end(), u.slots.begin(), u.slots.end());
+  if (squares.empty()) return 0;
+  const double total = squares.item();
+  if (total >= 1e-30 && total <= 1e30) return std::sqrt(total);
+  // Squares that left the range of f32, or an entry that is not finite: look at the largest entries first.
+  double largest = 0;
+  for (const auto& e : entries_) {
+    if (!e.active()) continue;
+    const double entry = max(abs(e.parameter.place.gradient())).item();
+    if (!std::isfinite(entry)) {
+      fail<ValueError>(
+          "{}: the gradient of {} is not finite at step {} (nothing was changed: clear() the gradients, then look at the loss and the "
+          "rate)",
+          rule_, e.parameter.name, number_ + 1);
     }
-    if (!squares.empty()) all.push_back(squares);
-    evaluate(all);
-  };
-  if (!squares.empty()) {
-    Variable scale;
-    if (clip_norm_ > 0) scale = minimum(clip_norm_ / sqrt(squares), 1);
-    run(scale);
-    double total = squares.item();
-    norm = std::sqrt(total);
-    if (!(total >= 1e-30 && total <= 1e30)) {
-      // Squares that left the range of f32, or an entry that is not finite: look at the largest entries first.
-      double largest = 0;
-      for (const auto& e : entries_) {
-        if (!active(e)) continue;
-        double entry = max(abs(e.parameter.place.gradient())).item();
-        if (!std::isfinite(entry)) {
-          fail<ValueError>(
-              "{}: the gradient of {} is not finite at step {} (nothing was changed: clear() the gradients, then look at the loss and the "
-              "rate)",
-              rule_, e.parameter.name, number_ + 1);
-        }
-        largest = std::max(largest, entry);
-      }
-      double scaled = 0;
-      for (const auto& e : entries_)
-        if (active(e) && largest > 0) scaled += sum(square(e.parameter.place.gradient() / largest)).item();
-      norm = largest * std::sqrt(scaled);
-      if (clip_norm_ > 0) run(Tensor::scalar(norm > clip_norm_ ? clip_norm_ / norm : 1.0));
+    largest = std::max(largest, entry);
+  }
+  double scaled = 0;
+  for (const auto& e : entries_)
+    if (e.active() && largest > 0) scaled += sum(square(e.parameter.place.gradient() / largest)).item();
+  return largest * std::sqrt(scaled);
+}
+
+void OptimizerBase::step() {
+  check_places();
+  NoGrad guard;
+  const double norm = norm_of_gradients();
+  Variable scale;
+  if (clip_norm_ > 0) scale = norm > clip_norm_ ? clip_norm_ / norm : 1.0;
+  auto updates = record(scale);
+  rw::detail::List<Variable> results, leaves;
+  rw::detail::List<const Variable*> old;
+  for (const auto& u : updates) {
+    const Entry& e = entries_[u.entry];
+    results.push_back(u.value);
+    old.push_back(&e.parameter.place.value());
+    for (std::size_t i = 0; i < u.slots.size(); ++i) {
+      results.push_back(u.slots[i]);
+      old.push_back(&e.slots[i]);
     }
   }
-
-  rw::detail::List<Variable> leaves;
+  rw::detail::evaluate_over(results, old);
   for (auto& u : updates) {
     leaves.emplace_back(u.value.value());
     for (auto& s : u.slots) s = Variable(s.value());

@@ -27,8 +27,9 @@ class OptimizerBase {
   OptimizerBase(const OptimizerBase&) = delete;
   OptimizerBase& operator=(const OptimizerBase&) = delete;
 
-  /// Gives every parameter that has a gradient and is not frozen its new value, then clears the gradients. All is computed before
-  /// anything is written; so an exception leaves values, slots and gradients as they were. Throws ValueError naming the parameter if
+  /// Gives every parameter that has a gradient and is not frozen its new value, then clears the gradients. What can fail is done before
+  /// anything is written; so an exception leaves values, slots and gradients as they were, unless memory runs out. Values and slots whose
+  /// memory nobody else holds, as a Variable or Tensor of it does, are written in place. Throws ValueError naming the parameter if
   /// a gradient is not finite; TapeError if a listed parameter belongs to no module any more, or if one of this thread's has a gradient
   /// but stands in no list of fields.
   void step();
@@ -59,6 +60,7 @@ class OptimizerBase {
     NamedParameter parameter;
     std::size_t group;
     rw::detail::List<Variable> slots;
+    bool active() const { return !parameter.place.gradient().empty() && !parameter.place.frozen() && parameter.place.value().size() > 0; }
   };
   explicit OptimizerBase(std::string_view rule) : rule_(rule) {}
   void add_group(const ParameterList& parameters, std::vector<std::string> slot_names);
@@ -68,6 +70,7 @@ class OptimizerBase {
  private:
   struct Update;
   void check_places() const;
+  double norm_of_gradients() const;
   rw::detail::List<Update> record(const Variable& scale) const;
   std::string slot_name(const Entry& entry, std::size_t slot) const;
 
