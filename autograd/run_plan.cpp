@@ -41,8 +41,8 @@ std::vector<int> GivenUp::output_of() const {
 bool GivenUp::alone(int input) const {
   const Value& v = *inputs_[static_cast<std::size_t>(input)];
   const auto counts = v.counts.load(std::memory_order_acquire) + v.elsewhere.load(std::memory_order_acquire);
-  return Value::handles(counts) == 1 && Value::references(counts) == 1 + reads_[static_cast<std::size_t>(v.slot)] && !v.number_set &&
-         !v.origin && v.offset == 0 && v.storage->holders() == 1 && v.storage->writers() == 0;
+  return Value::references(counts) == 1 + reads_[static_cast<std::size_t>(v.slot)] && !v.number_set && v.offset == 0 &&
+         v.storage->holders() == 1;
 }
 
 List<std::pair<StorageRef, Index>> run_plan(const Plan& plan, const List<Value*>& inputs, const List<CustomCall*>& customs,

@@ -128,15 +128,16 @@ TEST_CASE("in place: slots that were saved keep their values") {
 TEST_CASE("in place: a rule that reads the value in other ways gets the old one") {
   for (bool turned : {false, true}) {
     CAPTURE(turned);
-    Model model;
+    constexpr std::size_t n = 150;  // more than a tile
+    Model model({n, n});
     Optimizer<Odd> odd(parameters(model), {.turned = turned});
     for (int i = 1; i <= 3; ++i) {
       const auto p = doubles(model.p.value());
       double mean = 0;
-      for (double x : p) mean += x / 1600;
-      std::vector<double> expected(1600);
-      for (std::size_t r = 0; r < 40; ++r)
-        for (std::size_t c = 0; c < 40; ++c) expected[r * 40 + c] = p[r * 40 + c] - i * 0.25 - mean + (turned ? p[c * 40 + r] : 0);
+      for (double x : p) mean += x / (n * n);
+      std::vector<double> expected(n * n);
+      for (std::size_t r = 0; r < n; ++r)
+        for (std::size_t c = 0; c < n; ++c) expected[r * n + c] = p[r * n + c] - i * 0.25 - mean + (turned ? p[c * n + r] : 0);
       model.give(0.25);
       odd.step();
       CHECK(test::close(doubles(model.p.value()), expected, 1e-5));
