@@ -27,9 +27,9 @@ void attach(const Variable& leaf, Place* place);
 Place* make_place(const Tensor& value);
 /// Gives a place a new leaf.
 void rebind(Place* place, Variable leaf) noexcept;
-/// Computes the results. Each may be written over the old variable beside it, of the same type, whose value is lost then, as it is if the
-/// memory for another is missing: if nobody but this variable and the computation holds that value or its memory, if what reads it has been
-/// done when the result is written, and if the computation cannot fail on its data.
+/// Computes the results. results[i] is written over *old[i], a variable of the same type, whose value is lost then, if nobody but this
+/// variable and the computation holds that value or its memory, if what reads it is done before, and if the computation cannot fail on its
+/// data. Memory that runs out on the way may lose it too.
 void evaluate_over(std::span<const Variable> results, std::span<const Variable* const> old);
 /// A list of fields names this place.
 void list_place(Place* place);

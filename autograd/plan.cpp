@@ -6,7 +6,6 @@
 #include <rewind/core/format.hpp>
 #include <rewind/core/kernels.hpp>
 #include <rewind/core/matmul.hpp>
-#include <utility>
 
 namespace rw::detail {
 
@@ -286,11 +285,10 @@ bool Lowering::may_overwrite(const Slot& to, const Slot& from) {
     return s.offset == 0 && s.dynamic.empty() && s.type.shape.size() * size_of(s.type.dtype) == plan_.buffers[s.buffer].bytes;
   };
   Buffer &target = plan_.buffers[to.buffer], &source = plan_.buffers[from.buffer];
-  using enum Buffer::Kind;
-  const bool temporary = target.kind == arena && source.kind == arena, given = target.kind == output && source.kind == input &&
-                                                                               std::cmp_less(source.index, options_.given_up.size()) &&
-                                                                               options_.given_up[source.index] == target.index;
-  if (!(temporary || given) || !whole(to) || !whole(from) || target.bytes != source.bytes) return false;
+  bool may = target.kind == Buffer::Kind::arena && source.kind == Buffer::Kind::arena;
+  if (target.kind == Buffer::Kind::output && source.kind == Buffer::Kind::input && !options_.given_up.empty())
+    may = options_.given_up[source.index] == target.index;
+  if (!may || !whole(to) || !whole(from) || target.bytes != source.bytes) return false;
   target.over = from.buffer;
   return true;
 }
