@@ -8,7 +8,6 @@
 #include <rewind/autograd/scan_operator.hpp>
 #include <rewind/autograd/tape_state.hpp>
 #include <rewind/core/format.hpp>
-#include <rewind/core/matmul.hpp>
 #include <rewind/core/team.hpp>
 
 namespace rw::detail {

@@ -37,7 +37,7 @@ std::vector<double> halved(std::vector<double> values) {
   return values;
 }
 
-/// v' = v + g, p' = p - v' - mean of p; adds p's transpose if asked to. The last step but `steps_that_work` throws when it runs.
+/// v' = v + g, p' = p - v' - mean of p; adds p's transpose if asked to. Steps after `steps_that_work` throw when they run.
 struct Odd {
   bool turned = false;
   Index steps_that_work = 1000;
